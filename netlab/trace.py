@@ -1,0 +1,343 @@
+"""The record of a packet's journey: what both worlds, the simulator and the real kernel, give back.
+
+A `Trace` is a list of steps (one for each packet sent, clock moved, command run); a step is a list of events in the
+order in which they happened. Every event names the host and the packet's number: 0 is the step's own packet, 1, 2 ...
+are those it caused (errors, answers, redirects, fragments), and a packet keeps its number from host to host.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from html import escape
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from netlab.names import Hook, World, protocol_name
+from netlab.packet import Icmp, Packet
+
+if TYPE_CHECKING:
+    import pandas
+
+UNKNOWN = "unknown"  # what a world cannot know; None means that there is none
+
+
+class Explained(Protocol):
+    """A decision that can say why it was taken; `str()` of it is the decision in one line."""
+
+    @property
+    def why(self) -> Iterable[str]: ...
+
+
+class Received(NamedTuple):
+    """A frame came in by an interface, before any hook."""
+
+    number: int
+    host: str
+    dev: str
+    packet: Packet
+
+    def __str__(self) -> str:
+        return f"received on {self.dev}: {self.packet}"
+
+
+class Emitted(NamedTuple):
+    """A local process, or the kernel itself, made a packet, before any hook."""
+
+    number: int
+    host: str
+    packet: Packet
+    by: str
+
+    def __str__(self) -> str:
+        return f"made by {self.by}: {self.packet}"
+
+
+@dataclass(slots=True, eq=False)
+class Passed:
+    """One hook entered. `packet` is as it left the hook (on a drop: as it was then), so is `state`.
+
+    `state` is what conntrack says of the packet: None without conntrack. `verdict` is the hook's outcome.
+    """
+
+    number: int
+    host: str
+    hook: Hook
+    dev_in: str | None
+    dev_out: str | None
+    packet: Packet
+    verdict: str = UNKNOWN
+    state: str | None = None
+
+    def row(self) -> dict[str, Any]:
+        """The row of `path` that the JSON form has for it."""
+        packet = self.packet
+        row: dict[str, Any] = {
+            "packet": self.number, "host": self.host, "hook": self.hook.name, "state": self.state,
+            "verdict": self.verdict, "in": self.dev_in, "out": self.dev_out, "src": packet.src, "dst": packet.dst,
+            "proto": protocol_name(packet.proto), "sport": packet.sport, "dport": packet.dport, "ttl": packet.ttl,
+        }  # fmt: skip
+        message = packet.l4
+        if isinstance(message, Icmp):
+            row |= {"type": message.type, "code": message.code, "id": message.id}
+        return row
+
+    def __str__(self) -> str:
+        ways = [f"in {self.dev_in}"] * bool(self.dev_in) + [f"out {self.dev_out}"] * bool(self.dev_out)
+        state = f" [{self.state}]" if self.state else ""
+        return f"{self.hook} ({', '.join(ways)}){state}: {self.verdict}"
+
+
+class Called(NamedTuple):
+    """One hook function was called. `note` says what went wrong in it, or what it waits for."""
+
+    number: int
+    host: str
+    hook: Hook
+    priority: int
+    function: str
+    verdict: str
+    before: Packet
+    after: Packet
+    note: str = ""
+
+    def __str__(self) -> str:
+        changes = ", ".join(f"{name} {old} -> {new}" for name, old, new in self.before.diff(self.after))
+        text = f"{self.function} at {self.priority}: {self.verdict}"
+        return text + (f" [{changes}]" if changes else "") + (f" ({self.note})" if self.note else "")
+
+
+class Routed(NamedTuple):
+    """A route was looked up."""
+
+    number: int
+    host: str
+    packet: Packet
+    decision: Explained
+
+    def __str__(self) -> str:
+        return f"routing: {self.decision}"
+
+
+class Sent(NamedTuple):
+    """A frame left by an interface. `next_hop` is the address whose hardware address it was sent to, where known."""
+
+    number: int
+    host: str
+    dev: str
+    packet: Packet
+    next_hop: str | None = None
+
+    def __str__(self) -> str:
+        return f"sent on {self.dev}" + (f" to {self.next_hop}" if self.next_hop else "") + f": {self.packet}"
+
+
+class Delivered(NamedTuple):
+    """A socket took the packet; `socket` is `tcp/80`, `udp/53`, or what answers for the kernel itself (`icmp`)."""
+
+    number: int
+    host: str
+    socket: str
+    packet: Packet
+
+    def __str__(self) -> str:
+        return f"delivered to {self.socket}"
+
+
+class Dropped(NamedTuple):
+    """The packet ended here. `reason` is the kernel's name for why, `why` the same in plain words."""
+
+    number: int
+    host: str
+    reason: str
+    packet: Packet
+    why: str = ""
+
+    def __str__(self) -> str:
+        return f"dropped: {self.reason}" + (f", {self.why}" if self.why else "")
+
+
+class Refused(NamedTuple):
+    """The local sender's system call failed with that errno's name."""
+
+    number: int
+    host: str
+    errno: str
+    why: str = ""
+
+    def __str__(self) -> str:
+        return f"send failed: {self.errno}" + (f", {self.why}" if self.why else "")
+
+
+class Noted(NamedTuple):
+    """Anything else worth telling: a fragment kept for reassembly, a packet handed to a queue."""
+
+    number: int
+    host: str
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class Logged(NamedTuple):
+    """A line of the kernel's log."""
+
+    number: int
+    host: str
+    line: str
+
+    def __str__(self) -> str:
+        return f"log: {self.line}"
+
+
+Event = Received | Emitted | Passed | Called | Routed | Sent | Delivered | Dropped | Refused | Noted | Logged
+
+
+@dataclass(slots=True)
+class Step:
+    """One thing done in a scenario, and all that came of it."""
+
+    title: str
+    events: list[Event] = field(default_factory=list)
+
+    def to_json(self, number: int) -> dict[str, Any]:
+        """This step in the JSON form that both worlds share; `out` holds every frame that left by an interface."""
+        events = self.events
+        return {
+            "step": number,
+            "path": [e.row() for e in events if isinstance(e, Passed)],
+            "out": [
+                {"packet": e.number, "host": e.host, "dev": e.dev, "hex": e.packet.to_bytes().hex()}
+                for e in events
+                if isinstance(e, Sent)
+            ],
+            "delivered": [
+                {"packet": e.number, "host": e.host, "socket": e.socket} for e in events if isinstance(e, Delivered)
+            ],
+            "dropped": [
+                {"packet": e.number, "host": e.host, "reason": str(e.reason)} for e in events if isinstance(e, Dropped)
+            ],
+            "errno": next((e.errno for e in events if isinstance(e, Refused)), None),
+        }
+
+
+@dataclass(slots=True)
+class Trace:
+    """All steps of a run, in one of the two worlds. `kernel` is the kernel's release where it is the real one."""
+
+    steps: list[Step] = field(default_factory=list)
+    world: World = World.SIMULATOR
+    kernel: str | None = None
+
+    @property
+    def events(self) -> Iterator[Event]:
+        """Every event of every step."""
+        return (event for step in self.steps for event in step.events)
+
+    @property
+    def path(self) -> list[Passed]:
+        """The hooks entered, in order, with what happened there."""
+        return [event for event in self.events if isinstance(event, Passed)]
+
+    @property
+    def hooks(self) -> list[Hook]:
+        """The hooks that the steps' own packets entered, in order (not those of errors and answers)."""
+        return [event.hook for event in self.path if event.number == 0]
+
+    @property
+    def out(self) -> list[Sent]:
+        """The frames that left the hosts."""
+        return [event for event in self.events if isinstance(event, Sent)]
+
+    @property
+    def delivered(self) -> list[Delivered]:
+        """What arrived in sockets."""
+        return [event for event in self.events if isinstance(event, Delivered)]
+
+    @property
+    def dropped(self) -> list[Dropped]:
+        """What was dropped, and why."""
+        return [event for event in self.events if isinstance(event, Dropped)]
+
+    @property
+    def errno(self) -> str | None:
+        """The errno's name with which the first failing local send failed; None when none failed."""
+        return next((event.errno for event in self.events if isinstance(event, Refused)), None)
+
+    @property
+    def log(self) -> dict[str, list[str]]:
+        """The lines of the kernel's log, by host."""
+        lines: dict[str, list[str]] = {}
+        for event in self.events:
+            if isinstance(event, Logged):
+                lines.setdefault(event.host, []).append(event.line)
+        return lines
+
+    def to_json(self) -> dict[str, Any]:
+        """The form that `python -m netlab run --json` prints, the same for both worlds."""
+        return {
+            "world": self.world.value,
+            "kernel": self.kernel,
+            "steps": [step.to_json(number) for number, step in enumerate(self.steps)],
+            "log": self.log,
+        }
+
+    def frame(self) -> "pandas.DataFrame":
+        """One row an event as a pandas frame: step, packet, host, event, hook, verdict, src, dst, ..., text."""
+        import pandas
+
+        return pandas.DataFrame(
+            [_frame_row(number, event) for number, step in enumerate(self.steps) for event in step.events],
+            columns=_COLUMNS,
+        )
+
+    def text(self) -> str:
+        """The whole journey, a line an event, for a terminal."""
+        lines: list[str] = []
+        for number, step in enumerate(self.steps):
+            lines.append(f"step {number}: {step.title}")
+            width = max((len(event.host) for event in step.events), default=0)
+            lines += [f"  #{event.number} {event.host:<{width}}  {_INDENT[type(event)]}{event}" for event in step.events]
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        parts = []
+        for number, step in enumerate(self.steps):
+            rows = "".join(
+                f"<tr><td>{event.number}</td><td>{escape(event.host)}</td><td>{type(event).__name__.lower()}</td>"
+                f'<td style="text-align:left">{escape(str(event))}</td></tr>'
+                for event in step.events
+            )
+            parts.append(
+                f"<table><caption>step {number}: {escape(step.title)}</caption>"
+                '<thead><tr><th scope="col">packet</th><th scope="col">host</th><th scope="col">event</th>'
+                f'<th scope="col">what happened</th></tr></thead><tbody>{rows}</tbody></table>'
+            )
+        return "".join(parts)
+
+
+_INDENT: dict[type, str] = dict.fromkeys((Received, Emitted, Sent, Delivered, Dropped, Refused, Logged), "")
+_INDENT |= {Passed: "", Called: "    ", Routed: "", Noted: "    "}
+
+_COLUMNS = [
+    "step", "packet", "host", "event", "hook", "function", "verdict", "in", "out",
+    "src", "dst", "proto", "sport", "dport", "ttl", "text",
+]  # fmt: skip
+
+
+def _frame_row(step: int, event: Event) -> dict[str, Any]:
+    row: dict[str, Any] = {"step": step, "packet": event.number, "host": event.host, "event": type(event).__name__}
+    packet = getattr(event, "after", None) or getattr(event, "packet", None)
+    if isinstance(packet, Packet):
+        row |= {"src": packet.src, "dst": packet.dst, "proto": protocol_name(packet.proto), "ttl": packet.ttl}
+        row |= {"sport": packet.sport, "dport": packet.dport}
+    if isinstance(event, Passed):
+        row |= {"hook": event.hook.name, "verdict": event.verdict, "in": event.dev_in, "out": event.dev_out}
+    elif isinstance(event, Called):
+        row |= {"hook": event.hook.name, "function": event.function, "verdict": event.verdict}
+    elif isinstance(event, Received):
+        row["in"] = event.dev
+    elif isinstance(event, Sent):
+        row["out"] = event.dev
+    return row | {"text": str(event)}
