@@ -1,0 +1,106 @@
+"""What hosts share: the links between them, the frames on their way, the clock, and who writes the journey down.
+
+Frames are handed over first in, first out, never by one host calling the next: so does the kernel, where a frame that
+a virtual link or `lo` carries waits in the receiver's backlog until the work at hand is done (net/core/dev.c).
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple, Protocol
+
+from netlab.clock import Clock
+from netlab.names import NetlabError
+from netlab.packet import Packet
+from netlab.trace import Event, Step, Trace
+
+MAX_FRAMES = 100_000  # in one step; a storm, not a lesson, past that
+
+
+class Receiver(Protocol):
+    """A host, as seen from a link."""
+
+    name: str
+
+    def arrive(self, dev: str, packet: Packet, number: int, looped: bool) -> None: ...
+
+    def owns(self, address: int) -> bool: ...
+
+
+class End(NamedTuple):
+    """One end of a link."""
+
+    host: Receiver
+    dev: str
+
+
+class Wires:
+    """The links of one small world, which runs until no frame is on its way.
+
+    `record` takes an event, or is None while nobody wants to read the journey: then nothing is written down.
+    """
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.peers: dict[tuple[str, str], End] = {}
+        self.record: Callable[[Event], None] | None = None
+        self.recording = True
+        self._step: Step | None = None
+        self._in_flight: deque[tuple[Receiver, str, Packet, int, bool]] = deque()
+        self._next_number = 0
+
+    def connect(self, one: End, other: End) -> None:
+        """Put a cable between two interfaces.
+
+        Raises:
+            NetlabError: one of them has a cable already, or both ends are the same.
+        """
+        ends = [(end.host.name, end.dev) for end in (one, other)]
+        for host, dev in ends:
+            if (host, dev) in self.peers:
+                raise NetlabError(f"{host}:{dev} is on a link already")
+        if ends[0] == ends[1]:
+            raise NetlabError(f"{one.host.name}:{one.dev} cannot be linked to itself")
+        self.peers[ends[0]] = other
+        self.peers[ends[1]] = one
+
+    def carry(self, host: Receiver, dev: str, packet: Packet, number: int, *, looped: bool = False) -> None:
+        """Put a frame into that host's interface, when its turn comes."""
+        self._in_flight.append((host, dev, packet, number, looped))
+
+    def new_number(self) -> int:
+        """The number of a packet that has none yet."""
+        number = self._next_number
+        self._next_number += 1
+        return number
+
+    @contextmanager
+    def step(self, title: str) -> Iterator[Trace]:
+        """One step: what is done inside, and all that follows from it, goes into the trace that this yields.
+
+        Raises:
+            NetlabError: the frames do not come to an end.
+        """
+        if self._step is not None:  # a hook function or a program acts within somebody else's step
+            yield Trace([self._step])
+            return
+        self._step = step = Step(title)
+        self.record = step.events.append if self.recording else None
+        self._next_number = 0
+        try:
+            yield Trace([step])
+            self.settle()
+        finally:
+            self._step = self.record = None
+            self._in_flight.clear()
+
+    def settle(self) -> None:
+        """Deliver frames until none is on its way."""
+        frames = 0
+        in_flight = self._in_flight
+        while in_flight:
+            host, dev, packet, number, looped = in_flight.popleft()
+            host.arrive(dev, packet, number, looped)
+            frames += 1
+            if frames > MAX_FRAMES:
+                raise NetlabError(f"{MAX_FRAMES} frames in one step: some packets go round and round")
