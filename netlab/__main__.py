@@ -1,0 +1,66 @@
+"""The command line: `python -m netlab COMMAND ...`.
+
+A command is a module in `netlab.commands` with two functions, `add_arguments(parser)` and
+`main(options) -> exit status`. Only the module of the command that was asked for is imported.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from netlab import __version__
+from netlab.names import NetlabError
+
+COMMANDS = {
+    "lab": "open the labs in JupyterLab, in a workspace of your own",
+}
+"""Every command and what it is for; the command's code is `netlab.commands.NAME`."""
+
+USAGE_ERROR = 2
+INTERRUPTED = 130
+"""128 + SIGINT, as a shell reports it."""
+BROKEN_PIPE = 141
+"""128 + SIGPIPE."""
+
+
+def parser_for(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser for these arguments: it lists every command, and knows the options of the one asked for."""
+    parser = argparse.ArgumentParser(prog="python -m netlab", description="How Linux handles a packet.")
+    parser.add_argument("--version", action="version", version=f"netlab {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, purpose in COMMANDS.items():
+        subparser = commands.add_parser(name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.")
+        if arguments and arguments[0] == name:
+            command = import_module(f"netlab.commands.{name}")
+            command.add_arguments(subparser)
+            subparser.set_defaults(main=command.main)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status.
+
+    A mistake in what the user wrote (`NetlabError`) is one line on standard error and status 2, as argparse
+    does for a wrong option; anything else that is raised is a mistake of netlab's, and shows its traceback.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = parser_for(arguments).parse_args(arguments)
+    try:
+        status: int = options.main(options)
+        sys.stdout.flush()
+    except NetlabError as error:
+        print(f"netlab: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader has left (`| head`); without this the interpreter complains once more on its way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
