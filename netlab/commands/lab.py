@@ -57,7 +57,7 @@ def serve(folder: Path, notebook: Path, *, browser: bool) -> None:
     """
     if importlib.util.find_spec("jupyterlab") is None:
         raise NetlabError('JupyterLab is not installed here: python -m pip install "netfilter-lab[lab]"')
-    from jupyterlab.labapp import LabApp  # noqa: PLC0415 - half a second, needed only here
+    from jupyterlab.labapp import LabApp  # half a second, needed only here
 
     options = [
         f"--ServerApp.root_dir={folder}",
