@@ -161,7 +161,7 @@ class Hooks:
         elif verdict is Verdict.STOLEN:
             self._leave(walk, Verdict.STOLEN)
         elif verdict is Verdict.QUEUE:
-            self._queue(walk, 0)
+            self._queue(walk, Verdict.QUEUE)
         else:
             self._end(walk, Verdict.DROP, DropReason.NETFILTER_DROP, "the queue's program answered DROP")
 
@@ -174,7 +174,7 @@ class Hooks:
         while walk.at < len(functions):
             entry = functions[walk.at]
             before = skb.packet
-            verdict, number, after, note = self._call(entry, before, state)
+            verdict, whole, after, note = self._call(entry, before, state)
             if record := self.wires.record:
                 record(
                     Called(
@@ -193,7 +193,7 @@ class Hooks:
             elif verdict is Verdict.STOLEN:
                 return self._leave(walk, Verdict.STOLEN)
             elif verdict is Verdict.QUEUE:
-                return self._queue(walk, number)
+                return self._queue(walk, whole)
             elif not self.old:
                 why = (
                     f"{entry.name} returned {verdict}, which the kernel no longer understands from a hook function: "
@@ -211,21 +211,21 @@ class Hooks:
         walk.okfn(skb)
 
     def _call(self, entry: Registered, packet: Packet, state: HookState) -> tuple[Verdict, int, Packet, str]:
-        """The function's answer as (verdict, queue number with flags, packet, what is wrong with the answer)."""
+        """The function's answer as (verdict, the verdict with what its upper bits say, packet, what is wrong)."""
         try:
             answer: Any = entry.function(packet, state)
         except Exception as problem:
             return Verdict.DROP, 0, packet, f"{entry.name} raised {_blame(problem, entry.function)}"
         if isinstance(answer, Verdict):  # the common case first
-            return answer, 0, packet, ""
+            return answer, answer, packet, ""
         if isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], Packet):
             answer, packet = answer
         if isinstance(answer, int) and not isinstance(answer, bool) and answer & VERDICT_MASK in _VERDICTS:
-            return Verdict(answer & VERDICT_MASK), answer >> 8, packet, ""
+            return Verdict(answer & VERDICT_MASK), answer, packet, ""
         return Verdict.DROP, 0, packet, f"{entry.name} returned {answer!r}, which is no verdict"
 
-    def _queue(self, walk: Walk, number: int) -> None:
-        queue, bypass = number >> QUEUE_BITS - 8, number << 8 & QUEUE_BYPASS
+    def _queue(self, walk: Walk, verdict: int) -> None:
+        queue, bypass = verdict >> QUEUE_BITS, verdict & QUEUE_BYPASS
         if self._enqueue(walk, queue):
             self._leave(walk, Verdict.QUEUE)
         elif bypass:
