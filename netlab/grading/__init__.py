@@ -13,8 +13,9 @@ from netlab.grading.exercise import (
     in_words,
 )
 from netlab.grading.notebook import case, check, progress
+from netlab.grading.probes import calling, looking_up
 from netlab.grading.report import Progress, Result, Status
-from netlab.grading.shapes import Function, ListOf, OneOf, Table, Whole
+from netlab.grading.shapes import Function, ListOf, Maybe, OneOf, Table, Whole
 
 __all__ = [
     "Exercise",
@@ -22,6 +23,7 @@ __all__ = [
     "Kind",
     "Level",
     "ListOf",
+    "Maybe",
     "Misconception",
     "OneOf",
     "Probe",
@@ -34,8 +36,10 @@ __all__ = [
     "Varied",
     "Whole",
     "Wrong",
+    "calling",
     "case",
     "check",
     "in_words",
+    "looking_up",
     "progress",
 ]

@@ -105,7 +105,7 @@ class Exercise:
         title: a few words for its heading.
         kind: what it asks for.
         level: core or stretch.
-        points: what it is worth, a whole number from 1.
+        points: what it is worth; 0 for practice.
         expects: the shape of an answer.
         reference: an answer that is right.
         probes: draws the cases to try, from seeded randomness.
@@ -137,8 +137,8 @@ class Exercise:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"\d\d\.\d{1,2}", self.id):
             raise ValueError(f"an exercise's id looks like 03.2, not {self.id!r}")
-        if self.points < 1:
-            raise ValueError(f"exercise {self.id}: points start at 1")
+        if self.points < 0:
+            raise ValueError(f"exercise {self.id}: points can't be negative")
 
     @property
     def lab(self) -> str:

@@ -58,8 +58,9 @@ class Result:
     @property
     def heading(self) -> str:
         """One line: the verdict, the exercise, the points."""
-        of = f"{self.points} of {self.exercise.points} point{'s' if self.exercise.points > 1 else ''}"
-        return f"{HEADINGS[self.status]}: exercise {self.exercise.id}, {self.exercise.title} ({of})"
+        worth = self.exercise.points
+        marks = f" ({self.points} of {worth} point{'s' if worth > 1 else ''})" if worth else ""
+        return f"{HEADINGS[self.status]}: exercise {self.exercise.id}, {self.exercise.title}{marks}"
 
     def with_sibling(self) -> "Result":
         """The same result with a worked, similar case added."""

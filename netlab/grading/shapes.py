@@ -81,6 +81,20 @@ class Whole:
 
 
 @dataclass(frozen=True)
+class Maybe:
+    """None, or a thing of another shape."""
+
+    other: Shape
+
+    def read(self, value: object) -> object:
+        """None, or the value as the other shape reads it (see `Shape.read`)."""
+        return None if value is None else self.other.read(value)
+
+    def __str__(self) -> str:
+        return f"None or {self.other}"
+
+
+@dataclass(frozen=True)
 class ListOf:
     """A list (or tuple) of things of one shape."""
 
@@ -126,11 +140,10 @@ class Table:
 
 
 class Function:
-    """A function of the named parameters; `returns` is the shape of its result where we call it directly."""
+    """A function of the named parameters."""
 
-    def __init__(self, *parameters: str, returns: Shape | None = None) -> None:
+    def __init__(self, *parameters: str) -> None:
         self.parameters = parameters
-        self.returns = returns
 
     def read(self, value: object) -> Callable[..., Any]:
         """The function itself (see `Shape.read`)."""
