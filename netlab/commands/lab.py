@@ -36,7 +36,7 @@ def main(options: argparse.Namespace) -> int:
     for delivery in deliveries:
         if delivery.news:
             print(delivery)
-    print(f"Your labs are in {folder}", flush=True)
+    print(f"Your labs are in {folder}.", flush=True)
     if options.copy:
         return 0
     notebook = next(
@@ -49,8 +49,7 @@ def main(options: argparse.Namespace) -> int:
 def serve(folder: Path, notebook: Path, *, browser: bool) -> None:
     """Run JupyterLab on a notebook of the workspace, in this process, so that Ctrl-C is JupyterLab's own.
 
-    Without a browser JupyterLab prints the address to open. The news prompt is turned off: the first thing a
-    learner sees should be the lab.
+    JupyterLab prints the address to open; its other messages are left out, so that it can be found.
 
     Raises:
         NetlabError: JupyterLab is not installed.
@@ -62,7 +61,7 @@ def serve(folder: Path, notebook: Path, *, browser: bool) -> None:
     options = [
         f"--ServerApp.root_dir={folder}",
         f"--LabApp.default_url=/lab/tree/{notebook.relative_to(folder).as_posix()}",
-        "--LabApp.news_url=",
+        "--log-level=WARN",
     ]
     if not browser:
         options.append("--no-browser")
