@@ -13,10 +13,10 @@ PACKAGE = Path(__file__).resolve().parent.parent / "netlab"
 LAYERS = [
     {"names"},
     {"addresses", "clock", "sysctls"},
-    {"packet", "route"},
-    {"trace", "routing"},
+    {"packet", "route", "route_lookup"},
+    {"trace", "routing", "route_text"},
     {"skb", "wires"},
-    {"hooks", "martians", "conntrack", "fragments", "icmp"},
+    {"hooks", "martians", "route_output", "conntrack", "fragments", "icmp"},
     {"nat"},
     {"iptables"},
     {"sockets"},

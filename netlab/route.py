@@ -1,0 +1,212 @@
+"""A route and a rule of policy routing as values, in the words of ip-route(8) and ip-rule(8)."""
+
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import Final
+
+from netlab.addresses import Prefix, format_address
+
+
+class RouteType(StrEnum):
+    """What a route does with the packets that it wins (enum in include/uapi/linux/rtnetlink.h)."""
+
+    UNICAST = "unicast"
+    LOCAL = "local"
+    BROADCAST = "broadcast"
+    MULTICAST = "multicast"
+    BLACKHOLE = "blackhole"
+    UNREACHABLE = "unreachable"
+    PROHIBIT = "prohibit"
+    THROW = "throw"
+
+
+ERRNO_OF_TYPE: Final[dict[RouteType, str]] = {
+    RouteType.BLACKHOLE: "EINVAL",
+    RouteType.UNREACHABLE: "EHOSTUNREACH",
+    RouteType.PROHIBIT: "EACCES",
+    RouteType.THROW: "EAGAIN",
+}
+"""What a lookup gives instead of a next hop (fib_props in net/ipv4/fib_semantics.c). EAGAIN: try the next rule."""
+
+
+class Scope(IntEnum):
+    """How far away a destination is: the higher, the nearer (enum rt_scope_t)."""
+
+    GLOBAL = 0
+    SITE = 200
+    LINK = 253
+    HOST = 254
+    NOWHERE = 255
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+DEFAULT, MAIN, LOCAL = 253, 254, 255
+TABLE_NAMES: Final[dict[int, str]] = {DEFAULT: "default", MAIN: "main", LOCAL: "local"}
+
+PROTOCOL_NAMES: Final[dict[int, str]] = {
+    1: "redirect", 2: "kernel", 3: "boot", 4: "static", 8: "gated", 9: "ra", 10: "mrt", 11: "zebra",
+    12: "bird", 13: "dnrouted", 14: "xorp", 15: "ntk", 16: "dhcp", 18: "keepalived", 42: "babel", 99: "openr", 186: "bgp",
+    187: "isis", 188: "ospf", 189: "rip", 192: "eigrp",
+}  # fmt: skip
+"""Who installed a route, by the names of iproute2's rt_protos."""
+KERNEL, BOOT = 2, 3
+
+
+def table_name(number: int) -> str:
+    """`main` for 254; the bare number where there is no name."""
+    return TABLE_NAMES.get(number, str(number))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One entry of a routing table.
+
+    `ip route add 10.9.0.0/16 via 10.0.2.2 metric 100` is
+    `Route(prefix=Prefix.parse("10.9.0.0/16"), gateway=parse_address("10.0.2.2"), metric=100)`.
+    """
+
+    prefix: Prefix
+    type: RouteType = RouteType.UNICAST
+    gateway: int | None = None
+    """The next hop's address; None: the destination itself is on the link."""
+    dev: str | None = None
+    """The interface; None until the route is added, and for ever on routes that only refuse."""
+    metric: int = 0
+    """Among equal prefixes the lowest wins."""
+    tos: int = 0
+    """Only for packets with this type of service; 0: for all."""
+    table: int = MAIN
+    scope: Scope = Scope.GLOBAL
+    protocol: int = BOOT
+    source: int | None = None
+    """The address that local packets take as their own (`src`, RTA_PREFSRC)."""
+    onlink: bool = False
+    """Take the gateway for reachable on `dev` though no route says so."""
+    mtu: int | None = None
+    next_hop_scope: Scope = field(default=Scope.NOWHERE, compare=False, repr=False)
+    """How near the next hop is, worked out by the kernel when the route is added (nhc_scope)."""
+
+    @property
+    def refuses(self) -> bool:
+        """It leads nowhere: blackhole, unreachable, prohibit or throw."""
+        return self.type in ERRNO_OF_TYPE
+
+    def __str__(self) -> str:
+        """The line of `ip route show table all`, without its trailing space."""
+        return self.words()
+
+    def words(self, *, show_table: bool = True) -> str:
+        """The words of `ip route show`; without `show_table` as when one table was asked for."""
+        parts = [] if self.type is RouteType.UNICAST else [str(self.type)]
+        parts.append(str(self.prefix))
+        if self.tos:
+            parts.append(f"tos 0x{self.tos:02x}")
+        if self.gateway is not None:
+            parts.append(f"via {format_address(self.gateway)}")
+        if self.dev is not None:
+            parts.append(f"dev {self.dev}")
+        if show_table and self.table != MAIN:
+            parts.append(f"table {table_name(self.table)}")
+        if self.protocol != BOOT:
+            parts.append(f"proto {PROTOCOL_NAMES.get(self.protocol, self.protocol)}")
+        if self.scope is not Scope.GLOBAL:
+            parts.append(f"scope {self.scope}")
+        if self.source is not None:
+            parts.append(f"src {format_address(self.source)}")
+        if self.metric:
+            parts.append(f"metric {self.metric}")
+        if self.onlink:
+            parts.append("onlink")
+        if self.mtu is not None:
+            parts.append(f"mtu {self.mtu}")
+        return " ".join(parts)
+
+
+class RuleAction(StrEnum):
+    """What a rule does with the packets that it matches."""
+
+    LOOKUP = "lookup"
+    BLACKHOLE = "blackhole"
+    UNREACHABLE = "unreachable"
+    PROHIBIT = "prohibit"
+
+
+ERRNO_OF_ACTION: Final[dict[RuleAction, str]] = {
+    RuleAction.BLACKHOLE: "EINVAL",
+    # Not EHOSTUNREACH, as an unreachable route has it: fib4_rule_action() in net/ipv4/fib_rules.c.
+    RuleAction.UNREACHABLE: "ENETUNREACH",
+    RuleAction.PROHIBIT: "EACCES",
+}
+
+EVERYWHERE: Final = Prefix(0, 0)
+LEGACY_TOS: Final = 0x1C
+"""The bits of the type-of-service byte that routes and rules compare (INET_DSCP_LEGACY_TOS_MASK)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One line of `ip rule`: which packets are looked up in which table.
+
+    `ip rule add fwmark 0x1 table 100` is `Rule(mark=1, mask=0xFFFFFFFF, table=100)`.
+    """
+
+    priority: int | None = None
+    """Lowest first; None: the kernel chooses one when the rule is added."""
+    source: Prefix = EVERYWHERE
+    destination: Prefix = EVERYWHERE
+    iif: str | None = None
+    """The interface the packet came in by; `lo` for packets made here."""
+    oif: str | None = None
+    """The interface that a local sender is bound to."""
+    mark: int = 0
+    mask: int = 0
+    """Which bits of the packet's mark are compared; 0: none."""
+    tos: int = 0
+    invert: bool = False
+    """The word `not`: the rule applies to all other packets."""
+    action: RuleAction = RuleAction.LOOKUP
+    table: int = MAIN
+    """Where to look; of no meaning unless the action is lookup."""
+
+    def matches(self, dst: int, src: int, iif: str, oif: str | None, mark: int, tos: int) -> bool:
+        """Whether the rule applies (fib_rule_match in net/core/fib_rules.c)."""
+        hit = (
+            src in self.source
+            and dst in self.destination
+            and (self.iif is None or self.iif == iif)
+            and (self.oif is None or self.oif == oif)
+            and not (self.mark ^ mark) & self.mask
+            and (not self.tos or self.tos == tos & LEGACY_TOS)
+        )
+        return hit is not self.invert
+
+    def __str__(self) -> str:
+        """The line of `ip rule`, without its trailing space."""
+        return f"{self.priority}:\t{self.words()}"
+
+    def words(self) -> str:
+        """`from all fwmark 0x1 lookup 100`."""
+        parts = ["not"] if self.invert else []
+        parts.append(f"from {self.source if self.source.length else 'all'}")
+        if self.destination.length:
+            parts.append(f"to {self.destination}")
+        if self.tos:
+            parts.append(f"tos 0x{self.tos:02x}")
+        if self.mark or self.mask:
+            mask = "" if self.mask == 0xFFFFFFFF else f"/{hexadecimal(self.mask)}"
+            parts.append(f"fwmark {hexadecimal(self.mark)}{mask}")
+        if self.iif is not None:
+            parts.append(f"iif {self.iif}")
+        if self.oif is not None:
+            parts.append(f"oif {self.oif}")
+        parts.append(str(self.action))
+        if self.action is RuleAction.LOOKUP:
+            parts.append(table_name(self.table))
+        return " ".join(parts)
+
+
+def hexadecimal(number: int) -> str:
+    """As C's `%#x` prints it: `0x1f`, but a bare `0`."""
+    return hex(number) if number else "0"

@@ -1,0 +1,298 @@
+"""Longest prefix match: routing tables, the search through them by rule, and a decision that can explain itself.
+
+Tables are plain dicts, one for each prefix length. A decision keeps the tables as its lookup saw them (the Fib works on
+copies after the next change), so it can say at any later time why the winner won.
+Sources: net/ipv4/fib_trie.c (fib_table_lookup, fib_table_insert), net/ipv4/fib_rules.c, include/net/ip_fib.h (fib_lookup).
+"""
+
+from collections.abc import Iterator, Sequence
+from html import escape
+from typing import NamedTuple
+
+from netlab.addresses import Prefix, format_address, mask_of
+from netlab.names import NetlabError
+from netlab.route import (
+    DEFAULT,
+    ERRNO_OF_ACTION,
+    ERRNO_OF_TYPE,
+    LEGACY_TOS,
+    LOCAL,
+    MAIN,
+    Route,
+    RouteType,
+    Rule,
+    RuleAction,
+    Scope,
+    table_name,
+)
+
+Step = tuple[int, dict[int, tuple[Route, ...]]]
+"""A netmask and the networks of that length: address -> its routes, the preferred one first."""
+
+
+class RouteTable:
+    """One routing table: the routes of each network by the network's address, a dict for each prefix length.
+
+    `table.add(route)` is what remains of `ip route add` once the Fib has checked the route.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self._networks: dict[int, dict[int, tuple[Route, ...]]] = {}
+
+    def add(self, route: Route, *, exclusive: bool = True) -> None:
+        """Insert behind the routes of the same network that the kernel prefers: higher tos, lower metric.
+
+        Args:
+            exclusive: refuse a second route to the same network with the same tos and metric, as `ip route add` does.
+
+        Raises:
+            NetlabError: `File exists`.
+        """
+        networks = self._networks.setdefault(route.prefix.length, {})
+        present = networks.get(route.prefix.address, ())
+        twin = next((r for r in present if (r.tos, r.metric) == (route.tos, route.metric)), None)
+        if exclusive and twin:
+            raise NetlabError(
+                f"{route}: RTNETLINK answers: File exists ({twin} is in table {table_name(self.number)})"
+            )
+        networks[route.prefix.address] = tuple(sorted((*present, route), key=preference))
+
+    def remove(self, route: Route) -> None:
+        """Take out exactly this route."""
+        networks = self._networks[route.prefix.length]
+        rest = tuple(r for r in networks[route.prefix.address] if r is not route)
+        if rest:
+            networks[route.prefix.address] = rest
+        else:
+            del networks[route.prefix.address]
+            if not networks:
+                del self._networks[route.prefix.length]
+
+    def at(self, prefix: Prefix) -> tuple[Route, ...]:
+        """The routes to exactly this network, the preferred one first."""
+        return self._networks.get(prefix.length, {}).get(prefix.address, ())
+
+    def steps(self) -> list[Step]:
+        """What a lookup goes through: the longest prefixes first."""
+        return [(mask_of(length), self._networks[length]) for length in sorted(self._networks, reverse=True)]
+
+    def copy(self) -> "RouteTable":
+        """The same routes; changes to one table do not show in the other."""
+        twin = RouteTable(self.number)
+        twin._networks = {length: dict(networks) for length, networks in self._networks.items()}
+        return twin
+
+    def __len__(self) -> int:
+        return sum(len(routes) for networks in self._networks.values() for routes in networks.values())
+
+    def __iter__(self) -> Iterator[Route]:
+        """In the order of `ip route show`: by address, then the longer prefix, then by preference."""
+        places = sorted(
+            (address, -length) for length, networks in self._networks.items() for address in networks
+        )
+        for address, negative in places:
+            yield from self._networks[-negative][address]
+
+    def __str__(self) -> str:
+        return "\n".join(route.words(show_table=False) for route in self)
+
+    def __repr__(self) -> str:
+        return f"<RouteTable {table_name(self.number)}: {len(self)} routes>"
+
+
+def preference(route: Route) -> tuple[int, int]:
+    """What orders the routes of one network: the higher tos, then the lower metric."""
+    return -route.tos, route.metric
+
+
+class Question(NamedTuple):
+    """What is looked up (struct flowi4)."""
+
+    dst: int
+    src: int
+    iif: str | None
+    oif: str | None
+    mark: int
+    tos: int
+
+
+class Search(NamedTuple):
+    """One leg of a lookup: a rule and the steps through its table."""
+
+    rule: Rule | None
+    table: int
+    steps: Sequence[Step]
+
+
+class Decision:
+    """What a lookup found: the winning route, or the error that the kernel gives instead, and why.
+
+    Attributes:
+        route: the winner; None when there is none or it refuses (see `refused_by`).
+        errno: `ENETUNREACH` no route, `EHOSTUNREACH` unreachable, `EACCES` prohibit, `EINVAL` blackhole; None on success.
+        rule: the rule that decided; None when no rule did.
+        refused_by: the blackhole, unreachable or prohibit route that decided, if one did.
+    """
+
+    __slots__ = ("_plan", "errno", "question", "refused_by", "route", "rule")
+
+    def __init__(
+        self,
+        route: Route | None,
+        errno: str | None,
+        rule: Rule | None,
+        refused_by: Route | None,
+        question: Question,
+        plan: "Plan",
+    ) -> None:
+        self.route = route
+        self.errno = errno
+        self.rule = rule
+        self.refused_by = refused_by
+        self.question = question
+        self._plan = plan
+
+    @property
+    def table(self) -> str | None:
+        """The name of the table with the deciding route; None when no route decided."""
+        decider = self.route or self.refused_by
+        return table_name(decider.table) if decider else None
+
+    @property
+    def next_hop(self) -> int | None:
+        """The address whose MAC address the frame gets: the gateway, or the destination itself; None without a route."""
+        if self.route is None:
+            return None
+        return self.question.dst if self.route.gateway is None else self.route.gateway
+
+    @property
+    def why(self) -> tuple[str, ...]:
+        """The reasons in plain words, a line each: rules tried, prefixes that matched, what lost and by what."""
+        return tuple(self._plan.explain(self))
+
+    def __str__(self) -> str:
+        dst = format_address(self.question.dst)
+        if self.route:
+            return f"{dst}: {self.route}"
+        by = f" ({self.refused_by or self.rule})" if self.refused_by or self.rule else ""
+        return f"{dst}: {self.errno}{by}"
+
+    def __repr__(self) -> str:
+        return f"<Decision {self}>"
+
+    def _repr_html_(self) -> str:
+        lines = "".join(f"<li>{escape(line)}</li>" for line in self.why)
+        return f"<p><code>{escape(str(self))}</code></p><ul>{lines}</ul>"
+
+
+class Plan:
+    """Rules and tables as they are between two changes, ready to be searched.
+
+    Until the first rule is added or deleted the kernel keeps `local` and `main` in one trie and searches them together:
+    then a longer prefix in main beats a shorter one in local (127.5.0.0/16 against 127.0.0.0/8).
+    """
+
+    def __init__(self, rules: Sequence[Rule], tables: dict[int, RouteTable], custom_rules: bool) -> None:
+        self.merged = not custom_rules
+        self.rule_of_table = {rule.table: rule for rule in rules}
+        if self.merged:
+            both = [*tables[LOCAL].steps(), *tables[MAIN].steps()]
+            both.sort(
+                key=lambda step: step[0], reverse=True
+            )  # stable: local stays before main at equal length
+            self.searches = [Search(None, MAIN, both), Search(None, DEFAULT, tables[DEFAULT].steps())]
+        else:
+            empty: list[Step] = []
+            self.searches = [
+                Search(r, r.table, tables[r.table].steps() if r.table in tables else empty) for r in rules
+            ]
+
+    def decide(self, question: Question, scope: Scope = Scope.GLOBAL) -> Decision:
+        """Search rule by rule (fib_lookup); a throw route and an empty-handed table send on to the next."""
+        dst, src, iif, oif, mark, tos = question
+        for rule, _, steps in self.searches:
+            if rule is not None:
+                if not rule.matches(dst, src, iif or "lo", oif, mark, tos):
+                    continue
+                if rule.action is not RuleAction.LOOKUP:
+                    return Decision(None, ERRNO_OF_ACTION[rule.action], rule, None, question, self)
+            route = search(steps, dst, oif, tos, scope)
+            if route is None or route.type is RouteType.THROW:
+                continue
+            rule = rule or self.rule_of_table[route.table]
+            errno = ERRNO_OF_TYPE.get(route.type)
+            if errno:
+                return Decision(None, errno, rule, route, question, self)
+            return Decision(route, None, rule, None, question, self)
+        return Decision(None, "ENETUNREACH", None, None, question, self)
+
+    def explain(self, decision: Decision) -> Iterator[str]:
+        """Walk the same way again, in words."""
+        dst, src, iif, oif, mark, tos = decision.question
+        decider = decision.route or decision.refused_by
+        if self.merged:
+            yield "no rule was ever added or deleted: the kernel searches tables local and main together, then default"
+        for rule, table, steps in self.searches:
+            if rule is not None and not rule.matches(dst, src, iif or "lo", oif, mark, tos):
+                yield f"rule {rule.priority} ({rule.words()}): does not match this packet"
+                continue
+            if rule is not None and rule.action is not RuleAction.LOOKUP:
+                yield f"rule {rule.priority} ({rule.words()}): matches, and its answer is {decision.errno}"
+                return
+            heading = (
+                "tables local and main" if self.merged and table == MAIN else f"table {table_name(table)}"
+            )
+            if rule is not None:
+                heading = f"rule {rule.priority} ({rule.words()})"
+            candidates = [route for mask, networks in steps for route in networks.get(dst & mask, ())]
+            if not candidates:
+                yield f"{heading}: no prefix contains {format_address(dst)}"
+                continue
+            winner = search(steps, dst, oif, tos)
+            count = f"{len(candidates)} route{'s' if len(candidates) > 1 else ''}"
+            yield f"{heading}: the prefix of {count} contains {format_address(dst)}"
+            yield from (f"  {route}: {verdict(route, winner, oif, tos)}" for route in candidates)
+            if winner is not None and winner is decider:
+                return
+        yield "no rule led to a route: ENETUNREACH"
+
+
+def search(
+    steps: Sequence[Step], dst: int, oif: str | None = None, tos: int = 0, scope: Scope = Scope.GLOBAL
+) -> Route | None:
+    """Longest prefix, then the order within the network (fib_table_lookup). Refusing routes care for no `oif`."""
+    for mask, networks in steps:
+        for route in networks.get(dst & mask, ()):
+            if (
+                (not route.tos or route.tos == tos & LEGACY_TOS)
+                and route.scope >= scope
+                and (oif is None or route.dev == oif or route.dev is None)
+            ):
+                return route
+    return None
+
+
+def verdict(route: Route, winner: Route | None, oif: str | None, tos: int) -> str:
+    """Why one of several matching routes won or lost, in words."""
+    length = route.prefix.length
+    if route is winner:
+        if route.type is RouteType.THROW:
+            return f"wins (/{length}), and throw means: go on with the next rule"
+        errno = ERRNO_OF_TYPE.get(route.type)
+        return f"wins (/{length})" + (f", and its answer is {errno}" if errno else "")
+    if route.tos and route.tos != tos & LEGACY_TOS:
+        return f"only for tos 0x{route.tos:02x}, the packet has 0x{tos:02x}"
+    if oif is not None and route.dev not in (oif, None):
+        return f"leaves by {route.dev}, the sender is bound to {oif}"
+    if winner is None:
+        return "not usable"
+    if winner.prefix.length != length:
+        return f"loses by length, /{length} is shorter than /{winner.prefix.length}"
+    if winner.table != route.table:
+        return f"loses, table {table_name(winner.table)} comes before {table_name(route.table)}"
+    if winner.tos != route.tos:
+        return "loses to the route made for this tos"
+    if winner.metric != route.metric:
+        return f"loses by metric, {route.metric} is more than {winner.metric}"
+    return "loses, it was added later"
