@@ -60,7 +60,7 @@ arrival = Exercise(
 
 def answer_00_2(ttl, routers):
     """The TTL that the receiver sees, or None if the packet never arrives."""
-    if routers > 0 and ttl <= routers:
+    if ttl <= routers:
         return None
     return ttl - routers
 

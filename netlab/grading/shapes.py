@@ -152,8 +152,12 @@ class Function:
         if not callable(value):
             raise Misfit(f"{describe(value)} is not a function")
         try:
-            inspect.signature(value).bind(*self.parameters)
-        except (TypeError, ValueError):
+            signature = inspect.signature(value)
+        except ValueError:  # some built-in functions have none
+            return value
+        try:
+            signature.bind(*self.parameters)
+        except TypeError:
             wanted = ", ".join(self.parameters)
             raise Misfit(f"it can't be called with ({wanted})") from None
         return value
