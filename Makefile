@@ -42,7 +42,7 @@ format: setup ## put the code in ruff's format
 
 # Universal locks: one file for Linux, macOS and Windows, and for Python 3.11 and newer.
 COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--custom-compile-command 'make lock' --no-annotate --no-emit-index-url --upgrade pyproject.toml requirements/build.in
+	--custom-compile-command 'make lock' --no-annotate --no-emit-index-url --upgrade --constraint requirements/constraints.txt pyproject.toml requirements/build.in
 .PHONY: lock
 lock: setup ## resolve requirements/*.lock anew from pyproject.toml
 	$(COMPILE) --extra test --output-file requirements/test.lock
