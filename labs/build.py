@@ -106,6 +106,7 @@ def split(source: Path, lines: list[str], first_line: int) -> Iterator[Block]:
     """The blocks of a source: text is cut before every heading, so that each section is a cell of its own."""
     text: list[str] = []
     number = 0
+    shown_only = False  # inside a fence that is no cell
 
     def flush() -> Iterator[Block]:
         body = "\n".join(text).strip()
@@ -132,7 +133,9 @@ def split(source: Path, lines: list[str], first_line: int) -> Iterator[Block]:
             yield Block(kind, first_line + number, body, argument)
             number = stop + 1
             continue
-        if line.startswith("#"):
+        if line.startswith("```"):
+            shown_only = not shown_only
+        elif line.startswith("#") and not shown_only:
             yield from flush()
         text.append(line)
         number += 1
@@ -174,11 +177,20 @@ def build(lab: Lab, version: str) -> NotebookNode:
 def title_of(lab: Lab) -> str:
     """The heading of a lab: what it needs, how long it takes, what it gives."""
     needs = " and ".join(f"lab {need}" for need in lab.needs) or "nothing"
-    core = [exercise for exercise in lab.exercises.values() if exercise.level is Level.CORE]
-    stretch = len(lab.exercises) - len(core)
-    points = sum(exercise.points for exercise in lab.exercises.values())
-    counts = f"{len(core)} core exercises and {stretch} to stretch, {points} points" if points else "ungraded"
+    worth = [
+        counted(sum(exercise.level is Level.CORE for exercise in lab.exercises.values()), "core exercise"),
+        counted(
+            sum(exercise.level is Level.STRETCH for exercise in lab.exercises.values()), "to stretch", ""
+        ),
+        counted(sum(exercise.points for exercise in lab.exercises.values()), "point"),
+    ]
+    counts = ", ".join(filter(None, worth)) if worth[-1] else "ungraded"
     return f"# Lab {lab.number}: {lab.title}\n\n*Needs {needs} · about {lab.minutes} minutes · {counts}*"
+
+
+def counted(number: int, thing: str, plural: str = "s") -> str:
+    """`3 points`; nothing for none."""
+    return f"{number} {thing}{plural if number > 1 else ''}" if number else ""
 
 
 def text(source: str, cell_id: str = "") -> NotebookNode:
@@ -253,7 +265,7 @@ def exercise(lab: Lab, block: Block, version: str) -> list[NotebookNode]:
     subject = lab.exercises[block.argument]
     statement, start = divide(block.body)
     start = start or starting_cell(subject)
-    points = f"{subject.points} point{'s' if subject.points > 1 else ''}" if subject.points else "practice"
+    points = counted(subject.points, "point") or "practice"
     heading = f"## Exercise {subject.id}: {subject.title}\n\n*{subject.kind} · {subject.level} · {points}*"
     check = f'check("{subject.id}", {subject.binding})'
     answer = {

@@ -1,0 +1,182 @@
+"""The built notebooks: up to date, as the contracts say, and working from the first cell to the last."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from labs import build
+from netlab.grading.bank import labs_folder
+
+LABS = [build.read(folder) for folder in build.folders()]
+ids = [lab.folder.name for lab in LABS]
+BUILT = [(lab, version) for lab in LABS for version in build.VERSIONS]
+built_ids = [f"{lab.folder.name}-{version}" for lab, version in BUILT]
+SECONDS_PER_LAB = 30
+
+
+@pytest.fixture(params=LABS, ids=ids)
+def lab(request) -> build.Lab:
+    return request.param
+
+
+@pytest.mark.parametrize(("lab", "version"), BUILT, ids=built_ids)
+def test_built_notebooks_match_their_source(lab, version):
+    assert lab.path(version).read_text(encoding="utf-8") == build.rendered(lab, version), (
+        "run: python labs/build.py"
+    )
+
+
+def test_a_lab_is_named_once(lab):
+    assert lab.path("learner") == lab.folder / f"{lab.folder.name}.ipynb"
+    assert re.fullmatch(r"\d\d_[a-z_]+", lab.folder.name)
+
+
+@pytest.mark.parametrize(("lab", "version"), BUILT, ids=built_ids)
+def test_the_contracts_hold(lab, version):
+    cells = build.build(lab, version).cells
+    assert cells[0].cell_type == "code"
+    assert cells[0].source.startswith("LEARNER = ")
+    answers = {cell.metadata.netlab.exercise: cell for cell in cells if "netlab" in cell.metadata}
+    assert list(answers) == list(lab.exercises)
+    for exercise, cell in answers.items():
+        number = exercise.replace(".", "-")
+        assert cell.metadata.nbgrader.grade_id == f"ex-{number}"
+        assert cell.metadata.nbgrader.solution
+        assert re.search(
+            rf"^(answer_{number.replace('-', '_')} =|def answer_{number.replace('-', '_')}\()",
+            cell.source,
+            re.MULTILINE,
+        )
+    grade_ids = [cell.metadata.nbgrader.grade_id for cell in cells if "nbgrader" in cell.metadata]
+    assert len(grade_ids) == len(set(grade_ids))
+
+
+def test_only_the_learner_s_notebook_hides_the_answers(lab):
+    for cell in build.build(lab, "learner").cells:
+        if "netlab" in cell.metadata:
+            assert "..." in cell.source or "NotImplementedError" in cell.source
+    for cell in build.build(lab, "solution").cells:
+        assert "NotImplementedError" not in cell.source
+
+
+def test_notebooks_keep_no_outputs(lab):
+    for version in build.VERSIONS:
+        for cell in nbformat.read(lab.path(version), as_version=4).cells:
+            assert not cell.get("outputs")
+            assert cell.get("execution_count") is None
+
+
+def test_every_picture_has_words_for_those_who_cannot_see_it(lab):
+    for cell in build.build(lab, "learner").cells:
+        for alternative in re.findall(r"!\[([^\]]*)\]", cell.source):
+            assert len(alternative) > 20
+
+
+@pytest.mark.parametrize("command", [["check"], ["format", "--check"]], ids=" ".join)
+def test_ruff_passes_over_the_notebooks(command, tmp_path):
+    # The project's ruff leaves built notebooks alone; their sources are what an author can mend.
+    for lab, version in BUILT:
+        shutil.copy(lab.path(version), tmp_path / f"{lab.folder.name}-{version}.ipynb")
+    rules = ["--select", "E,F,W,I,UP,B,PL", "--ignore", "E402,PLR2004,PLR0911,PLR0912,B018,E266"]
+    options = ["--isolated", "--line-length", "110"] + (rules if command == ["check"] else [])
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", *command, *options, tmp_path],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def run(path: Path, folder: Path) -> nbformat.NotebookNode:
+    """A notebook executed in a folder of its own, as a learner's copy is."""
+    copy = folder / path.name
+    shutil.copy(path, copy)
+    notebook = nbformat.read(copy, as_version=4)
+    NotebookClient(notebook, timeout=60, resources={"metadata": {"path": str(folder)}}).execute()
+    return notebook
+
+
+def results(notebook: nbformat.NotebookNode) -> dict[str, str]:
+    """What each check cell printed, by exercise."""
+    found = {}
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and (match := re.match(r'check\("([\d.]+)"', cell.source)):
+            found[match[1]] = cell.outputs[0].data["text/plain"]
+    return found
+
+
+@pytest.mark.notebooks
+@pytest.mark.parametrize("version", ["learner", "solution"])
+def test_a_copied_notebook_runs_from_top_to_bottom(lab, version, tmp_path):
+    start = time.monotonic()
+    shown = results(run(lab.path(version), tmp_path))
+    assert time.monotonic() - start < SECONDS_PER_LAB
+    word = {"learner": "… Not answered yet", "solution": "✔ Right"}[version]
+    assert list(shown) == list(lab.exercises)
+    assert all(text.startswith(word) for text in shown.values()), shown
+
+
+@pytest.mark.notebooks
+def test_nbgrader_takes_the_notebooks(tmp_path):
+    """Generate the students' version with nbgrader itself, hand in a solution and a blank, and grade both."""
+    assignments = {lab.folder.name: lab for lab in LABS}
+    for name, lab in assignments.items():
+        source = tmp_path / "source" / name
+        source.mkdir(parents=True)
+        shutil.copy(lab.path("nbgrader"), source)
+    (tmp_path / "nbgrader_config.py").write_text(
+        f"c = get_config()\nc.CourseDirectory.root = {str(tmp_path)!r}\nc.ExecutePreprocessor.timeout = 60\n"
+    )
+
+    def nbgrader(*arguments: str) -> None:
+        done = subprocess.run(
+            [sys.executable, "-m", "nbgrader", *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
+    for name, lab in assignments.items():
+        nbgrader("generate_assignment", name)
+        released = nbformat.read(tmp_path / "release" / name / f"{name}.ipynb", as_version=4)
+        assert not any("SOLUTION" in cell.source for cell in released.cells)
+        for student, version in (("solver", "solution"), ("blank", None)):
+            folder = tmp_path / "submitted" / student / name
+            folder.mkdir(parents=True)
+            submitted = json.loads((tmp_path / "release" / name / f"{name}.ipynb").read_text())
+            if version:
+                answers = {
+                    cell.metadata.nbgrader.grade_id: cell.source
+                    for cell in build.build(lab, version).cells
+                    if "netlab" in cell.metadata
+                }
+                submitted["cells"][0]["source"] = f'LEARNER = "{build.SOLVER}"'
+                for cell in submitted["cells"]:
+                    grade_id = cell["metadata"].get("nbgrader", {}).get("grade_id")
+                    cell["source"] = answers.get(grade_id, cell["source"])
+            (folder / f"{name}.ipynb").write_text(json.dumps(submitted))
+        nbgrader("autograde", name)
+
+    from nbgrader.api import Gradebook
+
+    with Gradebook(f"sqlite:///{tmp_path / 'gradebook.db'}") as gradebook:
+        for name, lab in assignments.items():
+            points = sum(exercise.points for exercise in lab.exercises.values())
+            assert gradebook.find_assignment(name).max_score == points
+            assert gradebook.find_submission(name, "solver").score == points
+            assert gradebook.find_submission(name, "blank").score == 0
+
+
+def test_the_labs_are_found_from_here():
+    assert labs_folder() == build.LABS
