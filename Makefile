@@ -40,9 +40,14 @@ format: setup ## put the code in ruff's format
 	$(RUN) -m ruff check --fix
 	$(RUN) -m ruff format
 
+.PHONY: build-labs
+build-labs: setup ## build every lab's notebooks from its source
+	$(RUN) labs/build.py
+
 # Universal locks: one file for Linux, macOS and Windows, and for Python 3.11 and newer.
 COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--custom-compile-command 'make lock' --no-annotate --no-emit-index-url --upgrade --constraint requirements/constraints.txt pyproject.toml requirements/build.in
+	--custom-compile-command 'make lock' --no-annotate --no-emit-index-url --upgrade \
+	--constraint requirements/constraints.txt pyproject.toml requirements/build.in
 .PHONY: lock
 lock: setup ## resolve requirements/*.lock anew from pyproject.toml
 	$(COMPILE) --extra test --output-file requirements/test.lock

@@ -10,20 +10,29 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "netlab"
 
-LAYERS = [
+CORE_LAYERS = [
     {"names"},
-    {"addresses", "clock", "sysctls"},
-    {"packet", "route", "route_lookup"},
-    {"trace", "routing", "route_text"},
-    {"skb", "wires"},
-    {"hooks", "martians", "route_output", "conntrack", "fragments", "icmp"},
-    {"nat"},
+    {"addresses", "clock", "peers", "sysctls", "yaml_text"},
+    {"packet", "route"},
+    {"trace", "route_lookup", "fragments", "icmp"},
+    {"routing"},
+    {"martians", "route_text", "skb", "wires"},
+    {"hooks", "route_output", "conntrack"},
+    {"queue", "nat"},
     {"iptables"},
     {"sockets"},
     {"host"},
     {"topology"},
     {"shell"},
-    {"scenario", "yaml_text"},
+    {"scenario"},
+]
+"""The simulator, from the bottom up: a module may import from its own layer and from those below.
+
+It runs wherever Python does: the standard library, and PyYAML within `scenario.load`.
+"""
+
+LAYERS = [
+    *CORE_LAYERS,
     {"kernel", "replay", "kubernetes", "datasets"},
     {"draw"},
     {"grading"},
@@ -32,10 +41,8 @@ LAYERS = [
     {"commands"},
     {"__main__"},
 ]
-"""From the bottom up: a module may import from its own layer and from those below."""
 
-CORE = set.union(*LAYERS[: LAYERS.index({"scenario", "yaml_text"}) + 1])
-"""Runs wherever Python does: the standard library, and PyYAML within `scenario.load`."""
+CORE = set.union(*CORE_LAYERS)
 
 LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names}
 
