@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.import_time import measure
+
 PACKAGE = Path(__file__).resolve().parent.parent / "netlab"
 
 CORE_LAYERS = [
@@ -17,7 +19,7 @@ CORE_LAYERS = [
     {"trace", "route_lookup", "fragments", "icmp"},
     {"routing"},
     {"martians", "route_text", "skb", "wires"},
-    {"hooks", "route_output", "conntrack"},
+    {"hooks", "route_output", "route_get", "conntrack"},
     {"queue", "nat"},
     {"iptables"},
     {"sockets"},
@@ -123,3 +125,9 @@ def test_importing_netlab_loads_nothing_from_outside(code: str) -> None:
     loaded = loaded_by(code)
     assert "netlab" in loaded
     assert loaded - {"netlab"} <= set(sys.stdlib_module_names)
+
+
+def test_importing_netlab_takes_at_most_half_as_long_as_pandas() -> None:
+    best = measure(rounds=3)
+    assert best["netlab"] <= best["pandas"] / 2
+    assert best["netlab, every name"] <= best["pandas"] / 2
