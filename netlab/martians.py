@@ -1,6 +1,6 @@
 """What becomes of a packet between PRE_ROUTING and the next hook: source validation and the route decision.
 
-A martian is a packet whose addresses cannot be right where it arrived. The checks stand in the kernel's order.
+A martian is a packet whose addresses cannot be right where it arrived. The checks keep the kernel's order.
 Sources: net/ipv4/route.c (ip_route_input_slow, ip_mkroute_input, ip_mc_validate_source, ip_error),
 net/ipv4/fib_frontend.c (fib_validate_source), RFC 1812 5.3.7, RFC 3704 (reverse path filtering).
 """
@@ -141,10 +141,12 @@ class Arrival(NamedTuple):
             )
         if dst == LIMITED_BROADCAST or src == dst == 0:
             return self._broadcast(None)
-        if is_zero_net(src):
-            return self._martian_source(DropReason.IP_INVALID_SOURCE, "the source is in 0.0.0.0/8")
-        if is_zero_net(dst):
-            return self._martian_destination(DropReason.IP_INVALID_DEST, "the destination is in 0.0.0.0/8")
+        if src == 0:
+            return self._martian_source(
+                DropReason.IP_INVALID_SOURCE, "source 0.0.0.0, and no limited broadcast"
+            )
+        if dst == 0:
+            return self._martian_destination(DropReason.IP_INVALID_DEST, "destination 0.0.0.0")
         if is_loopback(dst) and not self.conf.route_localnet:
             return self._martian_destination(
                 DropReason.IP_LOCALNET, "destination 127/8 with route_localnet=0"
@@ -195,7 +197,7 @@ class Arrival(NamedTuple):
 
     def _broadcast(self, decision: Decision | None) -> InputDecision:
         """To 255.255.255.255 or a subnet's broadcast address. DHCP clients may send from 0.0.0.0."""
-        if not is_zero_net(self.src):
+        if self.src:
             check = self._validate_source(0, None)
             if check.reason:
                 return self._martian_source(check.reason, check.lock, decision)
@@ -215,9 +217,9 @@ class Arrival(NamedTuple):
             return drop(DropReason.IP_INVALID_SOURCE, "the source is a multicast or broadcast address")
         if is_loopback(self.src) and not self.conf.route_localnet:
             return drop(DropReason.IP_LOCALNET, "source 127/8 with route_localnet=0")
-        if is_zero_net(self.src):
+        if not self.src:
             if self.dst >> 8 != LOCAL_MULTICAST and protocol != IGMP:
-                return drop(DropReason.IP_INVALID_SOURCE, "the source is in 0.0.0.0/8")
+                return drop(DropReason.IP_INVALID_SOURCE, "source 0.0.0.0")
         else:
             check = self._validate_source(0, None)
             if check.reason:
@@ -312,8 +314,3 @@ def is_multicast(address: int) -> bool:
 def is_loopback(address: int) -> bool:
     """In 127.0.0.0/8."""
     return address >> 24 == 127
-
-
-def is_zero_net(address: int) -> bool:
-    """In 0.0.0.0/8."""
-    return not address >> 24

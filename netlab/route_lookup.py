@@ -41,21 +41,26 @@ class RouteTable:
         self._networks: dict[int, dict[int, tuple[Route, ...]]] = {}
 
     def add(self, route: Route, *, exclusive: bool = True) -> None:
-        """Insert behind the routes of the same network that the kernel prefers: higher tos, lower metric.
+        """Insert where the kernel keeps it within its network: by higher tos, lower metric, age.
 
         Args:
-            exclusive: refuse a second route to the same network with the same tos and metric, as `ip route add` does.
+            route: what `Fib.add` has checked.
+            exclusive: refuse a second route to the same network with the same tos and metric, as `ip route add`
+                does; the routes that come with addresses may stand side by side.
 
         Raises:
             NetlabError: `File exists`.
         """
         networks = self._networks.setdefault(route.prefix.length, {})
         present = networks.get(route.prefix.address, ())
-        twin = next((r for r in present if (r.tos, r.metric) == (route.tos, route.metric)), None)
-        if exclusive and twin:
-            raise NetlabError(
-                f"{route}: RTNETLINK answers: File exists ({twin} is in table {table_name(self.number)})"
-            )
+        if exclusive:
+            twin = next((r for r in present if preference(r) == preference(route)), None)
+            if twin:
+                raise NetlabError(
+                    f"{route}: RTNETLINK answers: File exists (table {table_name(self.number)} has {twin})"
+                )
+        elif route in present:
+            return
         networks[route.prefix.address] = tuple(sorted((*present, route), key=preference))
 
     def remove(self, route: Route) -> None:
@@ -196,17 +201,15 @@ class Plan:
     def __init__(self, rules: Sequence[Rule], tables: dict[int, RouteTable], custom_rules: bool) -> None:
         self.merged = not custom_rules
         self.rule_of_table = {rule.table: rule for rule in rules}
+        steps = {number: table.steps() for number, table in tables.items()}
         if self.merged:
-            both = [*tables[LOCAL].steps(), *tables[MAIN].steps()]
+            both = steps[LOCAL] + steps[MAIN]
             both.sort(
                 key=lambda step: step[0], reverse=True
             )  # stable: local stays before main at equal length
-            self.searches = [Search(None, MAIN, both), Search(None, DEFAULT, tables[DEFAULT].steps())]
+            self.searches = [Search(None, MAIN, both), Search(None, DEFAULT, steps.get(DEFAULT, []))]
         else:
-            empty: list[Step] = []
-            self.searches = [
-                Search(r, r.table, tables[r.table].steps() if r.table in tables else empty) for r in rules
-            ]
+            self.searches = [Search(rule, rule.table, steps.get(rule.table, [])) for rule in rules]
 
     def decide(self, question: Question, scope: Scope = Scope.GLOBAL) -> Decision:
         """Search rule by rule (fib_lookup); a throw route and an empty-handed table send on to the next."""

@@ -74,7 +74,8 @@ class Fib:
 
     def __init__(self, interfaces: Iterable[str] = ()) -> None:
         self._addresses: dict[str, tuple[Address, ...]] = dict.fromkeys(("lo", *interfaces), ())
-        self._tables = {number: RouteTable(number) for number in (LOCAL, MAIN, DEFAULT)}
+        self._owners: dict[int, str] = {}
+        self._tables = {number: RouteTable(number) for number in (LOCAL, MAIN)}
         self._rules: tuple[Rule, ...] = (
             Rule(priority=0, table=LOCAL), Rule(priority=32766, table=MAIN), Rule(priority=32767, table=DEFAULT),
         )  # fmt: skip
@@ -128,7 +129,7 @@ class Fib:
         Args:
             dev: only what the local table says of this interface counts.
         """
-        if address >> 24 == 0 or address == LIMITED_BROADCAST:
+        if address in (0, LIMITED_BROADCAST):
             return RouteType.BROADCAST
         if address >> 28 == 0xE:
             return RouteType.MULTICAST
@@ -163,9 +164,12 @@ class Fib:
 
     def owner(self, address: int) -> str | None:
         """The interface that has this very address; None if it is nobody's (inet_lookup_ifaddr_rcu)."""
-        return next(
-            (dev for dev, own in self._addresses.items() if any(a.address == address for a in own)), None
-        )
+        return self._owners.get(address)
+
+    def device_of(self, address: int) -> str | None:
+        """The interface of an address that is local here by whatever route; None if it is not (__ip_dev_find)."""
+        route = self._local_in(address, LOCAL)
+        return self.owner(address) or (route.dev if route else None)
 
     def add_address(self, dev: str, address: InterfaceAddress) -> None:
         """`ip address add ADDRESS dev DEV`, with the routes that the kernel makes of it (fib_add_ifaddr).
@@ -182,6 +186,7 @@ class Fib:
         split = sum(not a.secondary for a in own)
         at = len(own) if new.secondary else split
         self._addresses[dev] = (*own[:at], new, *own[at:])
+        self._owners.setdefault(new.address, dev)
         self._change()
         present = self._tables[LOCAL], self._tables[MAIN]
         for route in self._routes_of(dev, new, peers[0] if peers else new):
@@ -210,6 +215,7 @@ class Fib:
         for heir in heirs if promote else ():
             self.add_address(dev, InterfaceAddress(heir.address, heir.length))
         lost = {a.address for a in own} - {a.address for a in self._addresses[dev]}
+        self._owners = {a.address: name for name, own in self._addresses.items() for a in own}
         for route in [r for table in self._tables.values() for r in table]:
             orphan = route.source in lost and self._local_in(route.source or 0, LOCAL) is None
             if orphan or (route.dev == dev and not self._addresses[dev]):
@@ -234,7 +240,7 @@ class Fib:
             )  # fmt: skip
 
         yield route(RouteType.LOCAL, Prefix(address.address, 32), Scope.HOST, LOCAL)
-        if address.secondary or not network.address >> 24 or address.length == 32:
+        if address.secondary or not network.address or address.length == 32:
             return
         if loopback:
             yield route(RouteType.LOCAL, network, Scope.HOST, LOCAL)
@@ -271,6 +277,10 @@ class Fib:
     def table(self, number: int) -> RouteTable:
         """A routing table by its number; an empty one where nothing was ever added."""
         return self._tables.get(number) or RouteTable(number)
+
+    def __contains__(self, number: int) -> bool:
+        """Whether a table exists: local and main always, another from its first route on."""
+        return number in self._tables
 
     @property
     def tables(self) -> tuple[RouteTable, ...]:
@@ -316,6 +326,8 @@ class Fib:
         elif route.gateway is None:
             if route.dev is None:
                 raise refuse("RTNETLINK answers: No such device")
+            if route.onlink:
+                raise refuse("Error: Invalid flags for nexthop - PERVASIVE and ONLINK can not be set.")
             route = replace(route, next_hop_scope=Scope.HOST)
         elif route.onlink:
             if route.scope >= Scope.LINK:
