@@ -1,0 +1,176 @@
+"""A scenario's hosts as network namespaces: devices, links, addresses, routes, rules and sysctls.
+
+iproute2 does the configuring, since a scenario's routes and rules are the words of `ip route add` and `ip rule add`.
+Devices have the scenario's names, so everything the kernel prints reads as the learner wrote it.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from netlab.addresses import format_address
+from netlab.kernel.namespaces import KernelUnavailable, Namespace
+from netlab.kernel.outside import Outside
+from netlab.names import NetlabError
+from netlab.scenario import HostSpec, Scenario
+from netlab.sysctls import Sysctls
+
+# What the harness itself needs, beside the sysctls that netlab models: no IPv6 chatter, ...
+_NO_IPV6 = {"net.ipv6.conf.all.disable_ipv6": 1, "net.ipv6.conf.default.disable_ipv6": 1}
+# ... and a next hop on a link that does not answer is given up at once and not after three seconds.
+_IMPATIENT = {"mcast_solicit": 1, "retrans_time_ms": 10}
+_DEFAULT_MTU = 1500
+
+
+def require(program: str, package: str) -> str:
+    """The full path of a program.
+
+    Raises:
+        KernelUnavailable: it is not installed; the message names the Debian package.
+    """
+    found = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
+    if not found:
+        raise KernelUnavailable(
+            f"{program} is not installed (apt install {package}). The simulator works without it"
+        )
+    return found
+
+
+class Machine:
+    """One host of the scenario: its namespace, and its devices by number."""
+
+    def __init__(self, spec: HostSpec) -> None:
+        self.spec = spec
+        self.namespace = Namespace()
+        self.devices: dict[int, str] = {}
+        if Path("/proc/sys/net/ipv6").exists():
+            for name, value in _NO_IPV6.items():
+                self.write_sysctl(name, value)
+
+    def write_sysctl(self, name: str, value: int) -> None:
+        """Sets a sysctl inside the namespace.
+
+        Raises:
+            KernelUnavailable: the kernel has no such sysctl here, or it may not be written.
+        """
+        path = "/proc/sys/" + name.translate(
+            str.maketrans("./", "/.")
+        )  # a slash stands for a dot in a device's name
+        with self.namespace.entered():
+            try:
+                with open(path, "w") as file:
+                    file.write(str(value))
+            except OSError as error:
+                raise KernelUnavailable(f"sysctl {name} cannot be set to {value}: {error.strerror}") from None
+
+    def number_devices(self) -> None:
+        """Looks up which number each device got."""
+        with self.namespace.entered():
+            self.devices = dict(socket.if_nameindex())
+
+
+class Network:
+    """All machines of a scenario and the outside world of its open interfaces. Nothing of it outlives this process."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        """Builds it.
+
+        Raises:
+            NetlabError: the kernel refuses an address, a route or a rule; the message quotes it.
+            KernelUnavailable: a tool or a permission is missing.
+        """
+        self._ip = require("ip", "iproute2")
+        self.scenario = scenario
+        self.machines = {name: Machine(spec) for name, spec in scenario.hosts.items()}
+        self.outside = Outside(list(scenario.open_interfaces()))
+        self._connect()
+        for machine in self.machines.values():
+            self._configure(machine)
+            machine.number_devices()
+        self.outside.attach({name: machine.namespace for name, machine in self.machines.items()})
+
+    def _connect(self) -> None:
+        """Creates every veth with its two ends in the right namespaces."""
+        lines: dict[Namespace, list[str]] = {}
+        for port in self.outside.ports:
+            lines.setdefault(self.outside.namespace, []).append(
+                f"link add {port.device} address {port.far_mac} type veth peer name {port.dev} address {port.near_mac} "
+                f"netns {self.machines[port.host].namespace.path}"
+            )
+        for number, ((host, dev), (peer, peer_dev)) in enumerate(self.scenario.links):
+            lines.setdefault(self.machines[host].namespace, []).append(
+                f"link add {dev} address {_link_mac(number, 0)} type veth peer name {peer_dev} "
+                f"address {_link_mac(number, 1)} netns {self.machines[peer].namespace.path}"
+            )
+        lines.setdefault(self.outside.namespace, []).extend(
+            f"link set {port.device} arp off up" for port in self.outside.ports
+        )
+        for namespace, commands in lines.items():
+            self._batch(namespace, commands)
+
+    def _configure(self, machine: Machine) -> None:
+        spec = machine.spec
+        values = Sysctls(spec.interfaces)
+        for name, value in spec.sysctls.items():
+            values.set(name, value)
+        for name in sorted(
+            values, key=lambda name: name.count(".")
+        ):  # ip_forward first: it writes the others
+            machine.write_sysctl(name, values.get(name))
+        commands = ["link set lo up"]
+        open_devices = {port.dev for port in self.outside.ports if port.host == spec.name}
+        for dev, addresses in spec.interfaces.items():
+            commands += [f"addr add {address} dev {dev}" for address in addresses]
+            # Without ARP the kernel takes every next hop of an open interface for resolved.
+            arp = "off" if dev in open_devices else "on"
+            if arp == "on":
+                for name, value in _IMPATIENT.items():
+                    machine.write_sysctl(f"net.ipv4.neigh.{dev.replace('.', '/')}.{name}", value)
+            commands.append(f"link set {dev} arp {arp} mtu {spec.mtu.get(dev, _DEFAULT_MTU)} up")
+        commands += [
+            f"neigh add {address} lladdr {mac} dev {dev} nud permanent"
+            for dev, address, mac in self._neighbours(spec)
+        ]
+        commands += [f"route add {route}" for route in spec.routes]
+        commands += [f"rule add {rule}" for rule in spec.rules]
+        self._batch(machine.namespace, commands)
+
+    def _neighbours(self, spec: HostSpec) -> Iterator[tuple[str, str, str]]:
+        """(device, address, MAC) of everything that a host's links lead to."""
+        for number, ends in enumerate(self.scenario.links):
+            for side in (0, 1):
+                (host, dev), (peer, _) = ends[side], ends[1 - side]
+                if host == spec.name:
+                    for addresses in self.scenario.hosts[peer].interfaces.values():
+                        yield from (
+                            (dev, format_address(a.address), _link_mac(number, 1 - side)) for a in addresses
+                        )
+
+    def _batch(self, namespace: Namespace, commands: list[str]) -> None:
+        with namespace.entered():
+            done = subprocess.run(
+                [self._ip, "-batch", "-"], input="\n".join(commands), capture_output=True, text=True
+            )
+        if done.returncode:
+            complaint, _, place = done.stderr.strip().partition("\n")
+            line = place.rpartition(":")[2]
+            wrong = commands[int(line) - 1] if line.isdigit() else commands[0]
+            raise NetlabError(
+                f"the kernel refuses `ip {wrong}`: {complaint.removeprefix('RTNETLINK answers: ')}"
+            )
+
+    def close(self) -> None:
+        """Lets go of all namespaces."""
+        self.outside.close()
+        for machine in self.machines.values():
+            machine.namespace.close()
+
+
+def _link_mac(link: int, side: int) -> str:
+    return f"02:00:00:01:{link:02x}:{side:02x}"
+
+
+KERNEL = os.uname().release

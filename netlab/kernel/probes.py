@@ -1,0 +1,319 @@
+"""Watching packets in the kernel: which hook they enter, how they leave it, why they are dropped.
+
+Two ways give the same events. As root, BPF programs stand first and last in every hook and at the kernel's drop
+tracepoint, and write to one ring buffer, so that all events are in one order. Without root, nft chains in the same
+places set the trace flag and nfnetlink tells of them; drop reasons and log lines are then unknown.
+Neither asks for connection tracking, so neither switches it on.
+"""
+
+import mmap
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+from socket import SOL_SOCKET, socket
+from typing import Final, Protocol
+
+from netlab.kernel import bpf
+from netlab.kernel.namespaces import KernelUnavailable, Namespace
+from netlab.names import Hook
+
+FIRST, LAST = -(2**31) + 1, 2**31 - 2  # the kernel keeps the two outermost priorities for itself
+SO_NETNS_COOKIE: Final = 71
+
+
+class Kind(Enum):
+    """What a probe saw."""
+
+    ENTERED = auto()
+    LEFT = auto()
+    DROPPED = auto()
+    LOGGED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One observation.
+
+    `skb` identifies the kernel's packet buffer (it may be used again after the packet is gone); `data` holds the first
+    bytes from the IP header on; `in_index` and `out_index` are interface numbers or 0; `tracking` is the kernel's
+    connection tracking word (pointer and three bits of state, 0 for none); `text` a drop reason or a log line.
+    """
+
+    kind: Kind
+    namespace: int
+    skb: int = 0
+    hook: Hook = Hook.PRE_ROUTING
+    in_index: int = 0
+    out_index: int = 0
+    tracking: int = 0
+    data: bytes = b""
+    text: str = ""
+
+
+class LostEvents(RuntimeError):
+    """The kernel had more to tell than the buffer could hold, so the run cannot be trusted."""
+
+
+class Probes(Protocol):
+    """A source of events from a set of namespaces."""
+
+    def read(self) -> Iterator[Event]: ...
+    def close(self) -> None: ...
+
+
+def cookie_of(namespace: Namespace) -> int:
+    """The number by which the kernel tells network namespaces apart (SO_NETNS_COOKIE)."""
+    with namespace.entered(), socket() as probe:
+        return int(struct.unpack("<Q", probe.getsockopt(SOL_SOCKET, SO_NETNS_COOKIE, 8))[0])
+
+
+# The record that the BPF programs write: these eight byte words, then the packet from its IP header on. It is put
+# together in a map's memory, since a program's stack has only 512 bytes.
+_RECORD: Final = struct.Struct("<7Q")
+_COOKIE, _SKB, _KIND, _NUMBER, _IN, _OUT, _TRACKING, _BYTES = range(0, 64, 8)
+_MOST_BYTES: Final = 2047
+_KINDS: Final = (Kind.ENTERED, Kind.LEFT, Kind.DROPPED)
+_ENTERED, _LEFT, _DROPPED, _LOGGED = range(4)
+_RING_SIZE: Final = 8 << 20
+_ETH_P_IP_IN_MEMORY: Final = int.from_bytes((0x0800).to_bytes(2, "big"), "little")
+_WORD: Final = -8  # a place on the stack for one word
+_KEY: Final = -16  # and one for a map's key
+
+
+class BpfProbes:
+    """Root's probes: everything in one ring buffer, in the order in which it happened."""
+
+    def __init__(self, namespaces: list[Namespace]) -> None:
+        """Starts watching these namespaces.
+
+        Raises:
+            KernelUnavailable: the kernel has no BTF, or refuses one of the programs.
+        """
+        self._descriptors: list[int] = []
+        try:
+            self._types = bpf.Types(
+                {"sk_buff", "net_device", "net", "nf_hook_state", "dst_entry", "sock_common"},
+                {"skb_drop_reason"},
+            )
+            self._reasons = {
+                number: name.removeprefix("SKB_DROP_REASON_")
+                for number, name in self._types.enum("skb_drop_reason").items()
+            }
+            self._ring = bpf.RingBuffer(_RING_SIZE)
+            self._lost = self._keep(bpf.make_map(bpf.MAP_ARRAY, 4, 8, 1, bpf.MAP_IS_MMAPABLE))
+            self._lost_page = mmap.mmap(self._lost, mmap.PAGESIZE, prot=mmap.PROT_READ)
+            self._scratch = self._keep(bpf.make_map(bpf.MAP_PERCPU_ARRAY, 4, _BYTES + _MOST_BYTES + 1, 1))
+            self._watched = self._keep(bpf.make_map(bpf.MAP_HASH, 8, 8, 64))
+            for namespace in namespaces:
+                bpf.update_map(self._watched, struct.pack("<Q", cookie_of(namespace)), bytes(8))
+            entered, left = (
+                self._keep(
+                    self._hook_program(kind).load_into_kernel(bpf.PROG_NETFILTER, bpf.ATTACH_NETFILTER)
+                )
+                for kind in (_ENTERED, _LEFT)
+            )
+            for namespace in namespaces:
+                with namespace.entered():
+                    for hook in range(5):
+                        self._keep(bpf.attach_netfilter(entered, hook, FIRST))
+                        self._keep(bpf.attach_netfilter(left, hook, LAST))
+            for name, program in (("kfree_skb", self._drop_program()), ("console", self._log_program())):
+                loaded = self._keep(program.load_into_kernel(bpf.PROG_RAW_TRACEPOINT))
+                self._keep(bpf.attach_tracepoint(loaded, name))
+        except (OSError, KeyError) as error:
+            raise KernelUnavailable(f"packets cannot be watched with BPF on this kernel: {error}") from None
+
+    def _keep(self, descriptor: int) -> int:
+        self._descriptors.append(descriptor)
+        return descriptor
+
+    def _begin(self, program: bpf.Program, kind: int) -> None:
+        """Register 9 becomes the address of the record, whose kind is set; the rest is not yet written."""
+        program.set(1, 0)
+        program.store(10, _KEY, 1)
+        program.map_address(1, self._scratch)
+        program.move(2, 10)
+        program.add(2, _KEY)
+        program.call(bpf.HELPER_MAP_LOOKUP)
+        program.jump_equal(0, 0, "leave")
+        program.move(9, 0)
+        program.set(1, kind)
+        program.store(9, _KIND, 1)
+
+    def _word(self, program: bpf.Program, structure: str, member: str, size: int = 8) -> None:
+        """Register 8, the address of a structure, becomes the value of a member of it."""
+        program.set(1, 0)
+        program.store(10, _WORD, 1)
+        program.read_to_stack(_WORD, size, 8, self._types.offset(structure, member))
+        program.load(8, 10, _WORD)
+
+    def _finish(self, program: bpf.Program) -> None:
+        """Fills what all records of packets share (register 6 is the skb) and writes the record."""
+        program.store(9, _SKB, 6)
+        program.move(8, 6)
+        self._word(program, "sk_buff", "_nfct")
+        program.store(9, _TRACKING, 8)
+        program.move(8, 6)
+        self._word(program, "sk_buff", "network_header", 2)
+        program.move(7, 8)
+        program.move(8, 6)
+        self._word(program, "sk_buff", "tail", 4)
+        program.subtract_register(8, 7)
+        program.store(10, _KEY, 8)  # how many bytes lie in one piece from the IP header on
+        program.move(8, 6)
+        self._word(program, "sk_buff", "head")
+        program.add_register(8, 7)
+        program.load(7, 10, _KEY)
+        program.jump_at_most(7, _MOST_BYTES, "short")
+        program.set(7, _MOST_BYTES)
+        program.label("short")
+        program.move(1, 9)
+        program.add(1, _BYTES)
+        program.move(2, 7)
+        program.move(3, 8)
+        program.call(bpf.HELPER_PROBE_READ_KERNEL)
+        program.move(3, 7)
+        program.add(3, _BYTES)
+        self._output(program)
+
+    def _output(self, program: bpf.Program) -> None:
+        """Writes the record (register 9), as many bytes as register 3 says, to the ring buffer, or counts a lost event."""
+        program.map_address(1, self._ring.fd)
+        program.move(2, 9)
+        program.set(4, 0)
+        program.call(bpf.HELPER_RINGBUF_OUTPUT)
+        program.jump_equal(0, 0, "leave")
+        program.set(1, 0)
+        program.store(10, _KEY, 1)
+        program.map_address(1, self._lost)
+        program.move(2, 10)
+        program.add(2, _KEY)
+        program.call(bpf.HELPER_MAP_LOOKUP)
+        program.jump_equal(0, 0, "leave")
+        program.set(1, 1)
+        program.atomic_increment(0, 1)
+
+    def _hook_program(self, kind: int) -> bpf.Program:
+        """Stands in a hook: context word 0 is the nf_hook_state, word 1 the skb."""
+        program = bpf.Program()
+        program.load(7, 1, 0)
+        program.load(6, 1, 8)
+        self._begin(program, kind)
+        for member, field in (("in", _IN), ("out", _OUT)):
+            program.move(8, 7)
+            self._word(program, "nf_hook_state", member)
+            program.jump_equal(8, 0, f"no {member}")
+            self._word(program, "net_device", "ifindex", 4)
+            program.label(f"no {member}")
+            program.store(9, field, 8)
+        program.move(8, 7)
+        self._word(program, "nf_hook_state", "hook", 1)
+        program.store(9, _NUMBER, 8)
+        program.move(8, 7)
+        self._word(program, "nf_hook_state", "net")
+        self._word(program, "net", "net_cookie")
+        program.store(9, _COOKIE, 8)
+        self._finish(program)
+        program.label("leave")
+        program.leave(1)  # NF_ACCEPT
+        return program
+
+    def _drop_program(self) -> bpf.Program:
+        """Stands at kfree_skb: context words are the skb, the code address, the reason, the receiving socket.
+
+        The namespace is that of the packet's device, else of a socket, else of the route's device.
+        """
+        program = bpf.Program()
+        program.load(6, 1, 0)
+        program.load(7, 1, 24)
+        program.load(8, 1, 16)
+        program.store(10, _WORD - 16, 8)
+        self._begin(program, _DROPPED)
+        program.load(8, 10, _WORD - 16)
+        program.store(9, _NUMBER, 8)
+        program.move(8, 6)
+        self._word(program, "sk_buff", "protocol", 2)
+        program.jump_not_equal(8, _ETH_P_IP_IN_MEMORY, "leave")
+        program.move(8, 6)
+        self._word(program, "sk_buff", "dev")
+        program.jump_not_equal(8, 0, "device")
+        program.move(8, 7)
+        program.jump_not_equal(8, 0, "socket")
+        program.move(8, 6)
+        self._word(program, "sk_buff", "sk")
+        program.jump_not_equal(8, 0, "socket")
+        program.move(8, 6)
+        self._word(program, "sk_buff", "_skb_refdst")
+        program.mask(8, -2)
+        program.jump_equal(8, 0, "leave")
+        self._word(program, "dst_entry", "dev")
+        program.label("device")
+        self._word(program, "net_device", "nd_net")
+        program.jump("network")
+        program.label("socket")
+        self._word(program, "sock_common", "skc_net")
+        program.label("network")
+        self._word(program, "net", "net_cookie")
+        program.store(9, _COOKIE, 8)
+        program.store(10, _KEY, 8)
+        program.map_address(1, self._watched)
+        program.move(2, 10)
+        program.add(2, _KEY)
+        program.call(bpf.HELPER_MAP_LOOKUP)
+        program.jump_equal(0, 0, "leave")
+        self._finish(program)
+        program.label("leave")
+        program.leave(0)
+        return program
+
+    def _log_program(self) -> bpf.Program:
+        """Stands at console: context words are the text and its length. Only what this process caused counts."""
+        program = bpf.Program()
+        program.load(7, 1, 0)
+        program.load(6, 1, 8)
+        program.call(bpf.HELPER_PID_TGID)
+        program.shift_right(0, 32)
+        program.jump_not_equal(0, os.getpid(), "leave")
+        self._begin(program, _LOGGED)
+        program.jump_at_most(6, _MOST_BYTES, "short")
+        program.set(6, _MOST_BYTES)
+        program.label("short")
+        program.move(1, 9)
+        program.add(1, _BYTES)
+        program.move(2, 6)
+        program.move(3, 7)
+        program.call(bpf.HELPER_PROBE_READ_KERNEL)
+        program.move(3, 6)
+        program.add(3, _BYTES)
+        self._output(program)
+        program.label("leave")
+        program.leave(0)
+        return program
+
+    def read(self) -> Iterator[Event]:
+        """What happened since the last call.
+
+        Raises:
+            LostEvents: the ring buffer overflowed.
+        """
+        for record in self._ring.read():
+            cookie, skb, kind, number, in_index, out_index, tracking = _RECORD.unpack_from(record)
+            data = record[_BYTES:]
+            if kind == _LOGGED:
+                yield Event(Kind.LOGGED, 0, text=data.decode(errors="replace").rstrip("\n"))
+            elif kind == _DROPPED:
+                reason = self._reasons.get(number, str(number))
+                yield Event(Kind.DROPPED, cookie, skb, tracking=tracking, data=data, text=reason)
+            else:
+                yield Event(_KINDS[kind], cookie, skb, Hook(number), in_index, out_index, tracking, data)
+        if lost := struct.unpack_from("<Q", self._lost_page)[0]:
+            raise LostEvents(f"{lost} packet events were lost")
+
+    def close(self) -> None:
+        """Stops watching."""
+        self._lost_page.close()
+        self._ring.close()
+        for descriptor in self._descriptors:
+            os.close(descriptor)

@@ -1,0 +1,191 @@
+"""From what the probes saw in one step to the step's record: packets numbered, hooks with their verdicts, in order.
+
+The kernel has no numbers for packets, only buffers. A buffer keeps its identity from hook to hook, over `lo` and over
+a veth into the next host; a packet that a host makes starts in LOCAL_OUT, always. What a host copies or cuts into
+fragments is recognised by the header fields that a link does not change.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from netlab.kernel.outside import Frame
+from netlab.kernel.probes import Event, Kind
+from netlab.names import DropReason, Hook, Verdict
+from netlab.packet import MalformedPacket, Packet
+from netlab.trace import Delivered, Dropped, Logged, Passed, Sent
+from netlab.trace import Event as TraceEvent
+
+Identity = tuple[int, int, int, int, int]
+
+# The low bits of the connection tracking word (enum ip_conntrack_info); two numbers a state, one for each direction.
+_STATES = {0: "ESTABLISHED", 1: "RELATED", 2: "NEW", 3: "ESTABLISHED", 4: "RELATED", 7: "UNTRACKED"}
+
+
+def as_packet(data: bytes) -> Packet:
+    """A packet from bytes of which the end may be missing (the probes see what lies in one piece of memory)."""
+    header = data[:60].ljust(60, b"\0")
+    length = max(20, (header[0] & 15) * 4)
+    return Packet(
+        saddr=int.from_bytes(header[12:16], "big"),
+        daddr=int.from_bytes(header[16:20], "big"),
+        proto=header[9],
+        payload=data[length : max(length, int.from_bytes(header[2:4], "big"))],
+        ttl=header[8],
+        tos=header[1],
+        ip_id=int.from_bytes(header[4:6], "big"),
+        frag=int.from_bytes(header[6:8], "big"),
+        options=data[20:length],
+    )
+
+
+def _identity(packet: Packet) -> Identity:
+    """What copies and fragments have in common, and what a link does not change."""
+    return packet.saddr, packet.daddr, packet.proto, packet.ip_id, packet.ttl
+
+
+@dataclass(slots=True)
+class Recorder:
+    """Turns the events of one step into the trace's.
+
+    `hosts` names the namespaces by cookie, `devices` gives each host's interfaces by number, `listening` the sockets
+    (like "tcp/80") by host, `tracked` the hosts with connection tracking. `own` says that the step sends a packet,
+    which then has the number 0.
+    """
+
+    hosts: Mapping[int, str]
+    devices: Mapping[str, Mapping[int, str]]
+    listening: Mapping[str, frozenset[str]]
+    tracked: frozenset[str]
+    own: bool
+    events: list[TraceEvent] = field(default_factory=list)
+    _numbers: dict[int, int] = field(default_factory=dict)  # by buffer
+    _last: dict[int, Passed] = field(default_factory=dict)  # the hook a buffer was in last
+    _sent: dict[tuple[str, str, Identity], Passed] = field(
+        default_factory=dict
+    )  # left POST_ROUTING, by way out
+    _pieces: dict[tuple[Identity, int], int] = field(default_factory=dict)  # fragments that have a number
+    _next: int = 0
+
+    def add(self, events: Iterable[Event]) -> None:
+        """Takes in what the probes saw."""
+        for event in events:
+            if event.kind is Kind.ENTERED:
+                self._enter(event)
+            elif event.kind is Kind.LEFT:
+                self._leave(event)
+            elif event.kind is Kind.DROPPED:
+                self._drop(event)
+            else:
+                self.events.append(
+                    Logged(max(0, self._next - 1), next(iter(self.hosts.values())), event.text)
+                )
+
+    def add_frames(self, frames: Iterable[Frame]) -> None:
+        """Takes in what left by interfaces; each frame stands in the record behind the POST_ROUTING it came through."""
+        for host, dev, data in frames:
+            packet = Packet.from_bytes(data)
+            passed = self._sent.get((host, dev, _identity(packet)))
+            if passed is None:
+                number = self._new_number()
+                self.events.append(Sent(number, host, dev, packet))
+                continue
+            number = passed.number
+            if packet.frag != passed.packet.frag or packet.length < passed.packet.length:
+                number = self._piece(packet)
+            at = next(n for n, event in enumerate(self.events) if event is passed) + 1
+            while at < len(self.events) and isinstance(self.events[at], Sent):
+                at += 1
+            self.events.insert(at, Sent(number, host, dev, packet))
+
+    def _new_number(self) -> int:
+        self._next += 1
+        return self._next - 1
+
+    def _enter(self, event: Event) -> None:
+        packet = as_packet(event.data)
+        number = self._number(event, packet)
+        host = self.hosts[event.namespace]
+        devices = self.devices[host]
+        passed = Passed(
+            number,
+            host,
+            event.hook,
+            devices.get(event.in_index),
+            devices.get(event.out_index),
+            packet,
+            "STOLEN",
+        )
+        self._numbers[event.skb] = number
+        self._last[event.skb] = passed
+        self.events.append(passed)
+
+    def _number(self, event: Event, packet: Packet) -> int:
+        """A packet's number: an old one if the buffer, or failing that the packet, has been seen before."""
+        last = self._last.get(event.skb)
+        if event.hook is Hook.LOCAL_OUT or last is None:
+            pass
+        elif (
+            event.hook is not Hook.PRE_ROUTING
+            or last.hook is Hook.POST_ROUTING
+            and _identity(last.packet) == _identity(packet)
+        ):
+            return last.number
+        if (
+            event.hook is Hook.POST_ROUTING
+        ):  # a copy of a packet that is going out: the host hears its own broadcast
+            for passed in reversed(self._last.values()):
+                if passed.packet == packet:
+                    return passed.number
+        if event.hook is Hook.PRE_ROUTING and packet.is_fragment and self._next:
+            return self._piece(packet)
+        return self._new_number()
+
+    def _piece(self, packet: Packet) -> int:
+        key = _identity(packet), packet.frag
+        if key not in self._pieces:
+            self._pieces[key] = self._new_number()
+        return self._pieces[key]
+
+    def _leave(self, event: Event) -> None:
+        passed = self._last[event.skb]
+        passed.packet = as_packet(event.data)
+        passed.state = self._state(event)
+        passed.verdict = Verdict.ACCEPT.name
+        if passed.hook is Hook.POST_ROUTING and passed.dev_out:
+            self._sent[passed.host, passed.dev_out, _identity(passed.packet)] = passed
+
+    def _state(self, event: Event) -> str | None:
+        if self.hosts[event.namespace] not in self.tracked:
+            return None
+        return _STATES[event.tracking & 7] if event.tracking else "INVALID"
+
+    def _drop(self, event: Event) -> None:
+        host = self.hosts[event.namespace]
+        passed = self._last.get(event.skb)
+        if passed is not None:
+            number = passed.number
+            if passed.verdict == Verdict.STOLEN.name and event.text == DropReason.NETFILTER_DROP:
+                passed.packet, passed.state, passed.verdict = (
+                    as_packet(event.data),
+                    self._state(event),
+                    Verdict.DROP.name,
+                )
+        else:
+            number = self._new_number()
+        try:
+            packet = Packet.from_bytes(event.data)
+        except MalformedPacket:
+            packet = as_packet(event.data) if passed else None
+        self.events.append(Dropped(number, host, event.text, packet))
+
+    def close(self) -> list[TraceEvent]:
+        """The whole step, once nothing more can come: what was handed up and not dropped, a socket has taken."""
+        dropped = {event.number for event in self.events if isinstance(event, Dropped)}
+        out: list[TraceEvent] = []
+        for event in self.events:
+            out.append(event)
+            if isinstance(event, Passed) and event.hook is Hook.LOCAL_IN and event.number not in dropped:
+                socket = f"{event.row()['proto']}/{event.packet.dport}"
+                if socket in self.listening.get(event.host, ()):
+                    out.append(Delivered(event.number, event.host, socket, event.packet))
+        return out

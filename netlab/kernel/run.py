@@ -1,0 +1,135 @@
+"""A scenario on the real kernel, step by step. Runs in the worker process: see `netlab.kernel.worker`."""
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from errno import errorcode
+
+from netlab.kernel.network import Network
+from netlab.kernel.probes import BpfProbes, cookie_of
+from netlab.kernel.record import Recorder
+from netlab.names import NetlabError, World
+from netlab.packet import MalformedPacket, Packet
+from netlab.scenario import AdvanceStep, PacketStep, Scenario
+from netlab.trace import Received, Refused, Step, Trace
+
+
+_TICKS = 6  # CLOCK_MONOTONIC_COARSE: the time of the last timer tick (clock_gettime(2))
+
+
+class WaitRefused(NetlabError):
+    """The scenario would have to wait longer than the caller allows."""
+
+
+def run(scenario: Scenario, *, max_wait: float) -> Trace:
+    """The trace of that scenario on this machine's kernel; `max_wait` bounds the seconds spent in `advance` steps.
+
+    Raises:
+        NetlabError: the kernel refuses something the scenario asks for, or cannot be asked.
+        WaitRefused: its `advance` steps take longer in all.
+    """
+    waits = sum(step.seconds for step in scenario.steps if isinstance(step, AdvanceStep))
+    if waits > max_wait:
+        raise WaitRefused(
+            f"{scenario.name}: the steps advance {waits:g} s in all, and the kernel really waits: at most {max_wait:g} s "
+            "(--max-wait)"
+        )
+    network = Network(scenario)
+    probes = BpfProbes([machine.namespace for machine in network.machines.values()])
+    try:
+        return Trace(list(_Run(network, probes).steps()), World.KERNEL, os.uname().release)
+    finally:
+        probes.close()
+        network.close()
+
+
+class _Run:
+    def __init__(self, network: Network, probes: BpfProbes) -> None:
+        self.network = network
+        self.probes = probes
+        machines = network.machines
+        self.hosts = {cookie_of(machine.namespace): name for name, machine in machines.items()}
+        self.devices = {name: machine.devices for name, machine in machines.items()}
+        self.listening = {
+            name: frozenset(f"{proto}/{port}" for proto, port in machine.spec.listen)
+            for name, machine in machines.items()
+        }
+        specs = network.scenario.hosts.values()
+        self.paced = any(spec.sysctls.get("net.ipv4.icmp_ratemask", 1) for spec in specs)
+        self.quiet = 0.02 if network.scenario.links or any(spec.listen for spec in specs) else 0.0
+
+    def steps(self) -> Iterator[Step]:
+        list(self.probes.read())
+        for step in self.network.scenario.steps:
+            if self.paced:
+                _next_tick()
+            recorder = Recorder(
+                self.hosts, self.devices, self.listening, frozenset(), own=isinstance(step, PacketStep)
+            )
+            done = Step(step.title)
+            if isinstance(step, AdvanceStep):
+                time.sleep(step.seconds)
+            else:
+                done.events += self._send(step)
+            self._settle(recorder)
+            done.events += recorder.close()
+            yield done
+
+    def _send(self, step: PacketStep) -> Iterator[Received | Refused]:
+        if step.dev is not None:
+            self.network.outside.send(step.host, step.dev, step.data)
+            try:
+                yield Received(0, step.host, step.dev, Packet.from_bytes(step.data))
+            except MalformedPacket:
+                pass
+            return
+        with self.network.machines[step.host].namespace.entered():
+            data = _with_source(step.data)
+            raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        with raw:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            try:
+                raw.sendto(data, (socket.inet_ntoa(data[16:20]), 0))
+            except OSError as error:
+                yield Refused(0, step.host, errorcode[error.errno or 0])
+
+    def _settle(self, recorder: Recorder) -> None:
+        """Reads until a marker has crossed every link and nothing more came, then once more after a quiet period."""
+        quiet = self.quiet
+        while True:
+            self.network.outside.settle()
+            events = list(self.probes.read())
+            frames = self.network.outside.frames()
+            recorder.add(events)
+            recorder.add_frames(frames)
+            if events or frames:
+                quiet = self.quiet
+            elif quiet:
+                time.sleep(quiet)
+                quiet = 0.0
+            else:
+                return
+
+
+def _with_source(data: bytes) -> bytes:
+    """A packet without a source gets the route's preferred one, as a process learns it that asks with connect(2).
+
+    The kernel would fill it in too, but leave the transport checksum as it is, which then is wrong.
+    """
+    if data[12:16] != bytes(4):
+        return data
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        asking.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        try:
+            asking.connect((socket.inet_ntoa(data[16:20]), 9))
+        except OSError:
+            return data
+        return Packet.from_bytes(data).with_(src=asking.getsockname()[0]).to_bytes()
+
+
+def _next_tick() -> None:
+    """Waits for the kernel's next timer tick: what it limits by time it counts in ticks."""
+    before = time.clock_gettime(_TICKS)
+    while time.clock_gettime(_TICKS) == before:
+        time.sleep(0.0005)
