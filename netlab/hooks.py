@@ -31,12 +31,16 @@ Answer = Verdict | int | tuple[Verdict | int, Packet]
 
 
 class HookState(NamedTuple):
-    """Where a hook function is called (`struct nf_hook_state`): `dev_in` and `dev_out` are None where there is none."""
+    """Where a hook function is called (`struct nf_hook_state`): `dev_in` and `dev_out` are None where there is none.
+
+    `skb` is what the kernel's own functions look at beside the packet.
+    """
 
     hook: Hook
     host: str
     dev_in: str | None
     dev_out: str | None
+    skb: Skb
 
 
 HookFunction = Callable[[Packet, HookState], Answer]
@@ -92,7 +96,9 @@ class Hooks:
         self._enqueue = enqueue
         self._functions: list[list[Registered]] = [[] for _ in Hook]
 
-    def register(self, hook: Hook | str, function: HookFunction, priority: int = 0, name: str | None = None) -> Registered:
+    def register(
+        self, hook: Hook | str, function: HookFunction, priority: int = 0, name: str | None = None
+    ) -> Registered:
         """Call `function(packet, state)` for every packet on that hook (`nf_register_net_hook`).
 
         Raises:
@@ -103,7 +109,9 @@ class Hooks:
             raise NetlabError(f"a hook function must be callable, {function!r} is not")
         if not -(2**31) <= priority < 2**31:
             raise NetlabError(f"priority {priority} does not fit the kernel's 32 bits")
-        entry = Registered(where, priority, function, name or getattr(function, "__name__", type(function).__name__))
+        entry = Registered(
+            where, priority, function, name or str(getattr(function, "__name__", type(function).__name__))
+        )
         functions = self._functions[where]
         before = sum(one.priority < priority for one in functions)
         functions.insert(before, entry)
@@ -170,7 +178,7 @@ class Hooks:
     def _iterate(self, walk: Walk) -> None:
         functions = self._functions[walk.hook]
         skb = walk.skb
-        state = HookState(walk.hook, self.host, walk.dev_in, walk.dev_out)
+        state = HookState(walk.hook, self.host, walk.dev_in, walk.dev_out, skb)
         while walk.at < len(functions):
             entry = functions[walk.at]
             before = skb.packet
@@ -178,7 +186,15 @@ class Hooks:
             if record := self.wires.record:
                 record(
                     Called(
-                        skb.number, self.host, walk.hook, entry.priority, entry.name, verdict.name, before, after, note
+                        skb.number,
+                        self.host,
+                        walk.hook,
+                        entry.priority,
+                        entry.name,
+                        verdict.name,
+                        before,
+                        after,
+                        note,
                     )
                 )
             if after is not before and after != before:

@@ -67,8 +67,15 @@ class InputDecision:
         """It is not dropped."""
         return self.reason is None
 
+    @property
+    def why(self) -> tuple[str, ...]:
+        """The reasons in plain words: those of the route lookup, then the check that stopped it, if one did."""
+        return (*(self.decision.why if self.decision else ()), *([self.lock] if self.lock else []))
+
     def __str__(self) -> str:
-        return f"{self.kind}: {self.reason}, {self.lock}" if self.reason else str(self.kind)
+        if self.reason:
+            return f"{self.kind}: {self.reason}, {self.lock}"
+        return f"{self.kind}, {self.decision}" if self.decision else str(self.kind)
 
     def _repr_html_(self) -> str:
         why = "".join(f"<li>{escape(line)}</li>" for line in (self.decision.why if self.decision else ()))

@@ -89,6 +89,11 @@ class Verdict(IntEnum):
         return self.name
 
 
+DROP, ACCEPT, STOLEN, QUEUE, REPEAT = (
+    Verdict.DROP, Verdict.ACCEPT, Verdict.STOLEN, Verdict.QUEUE, Verdict.REPEAT,
+)  # fmt: skip
+
+
 class Priority(IntEnum):
     """Where the kernel's own functions stand within a hook, lowest first (enum nf_ip_hook_priorities)."""
 
@@ -166,7 +171,11 @@ class DropReason(StrEnum):
     FRAG_TOO_FAR = "FRAG_TOO_FAR"
     DUP_FRAG = "DUP_FRAG"
     TCP_FLAGS = "TCP_FLAGS"
+    TCP_RESET = "TCP_RESET"
     QUEUE_PURGE = "QUEUE_PURGE"
+    NEIGH_FAILED = "NEIGH_FAILED"
+    INVALID_PROTO = "INVALID_PROTO"
+    UNHANDLED_PROTO = "UNHANDLED_PROTO"
 
 
 class World(Enum):

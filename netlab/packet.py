@@ -130,7 +130,9 @@ class Packet(NamedTuple):
         return packet.with_(**header) if header else packet
 
     @classmethod
-    def udp(cls, src: str, dst: str, sport: int, dport: int, payload: bytes | str = b"", **header: Any) -> "Packet":
+    def udp(
+        cls, src: str, dst: str, sport: int, dport: int, payload: bytes | str = b"", **header: Any
+    ) -> "Packet":
         """A UDP packet with right checksums."""
         data = _as_bytes(payload)
         head = _UDP.pack(_port("sport", sport), _port("dport", dport), 8 + len(data), 0)
@@ -170,14 +172,20 @@ class Packet(NamedTuple):
     ) -> "Packet":  # fmt: skip
         """An ICMP packet with right checksums, by default an echo request."""
         head = _ICMP.pack(
-            _within("type", type, 8), _within("code", code, 8), 0, _within("id", id, 16), _within("seq", seq, 16)
+            _within("type", type, 8),
+            _within("code", code, 8),
+            0,
+            _within("id", id, 16),
+            _within("seq", seq, 16),
         )
         body = head + _as_bytes(payload)
         body = body[:2] + checksum(body).to_bytes(2, "big") + body[4:]
         return cls.ip(src, dst, Proto.ICMP, body, **header)
 
     @classmethod
-    def _with_checksum(cls, src: str, dst: str, proto: int, segment: bytes, at: int, header: dict[str, Any]) -> "Packet":
+    def _with_checksum(
+        cls, src: str, dst: str, proto: int, segment: bytes, at: int, header: dict[str, Any]
+    ) -> "Packet":
         packet = Packet(parse_address(src), parse_address(dst), proto)
         packet = packet._replace(payload=_sealed(packet.saddr, packet.daddr, proto, segment, at))
         return packet.with_(**header) if header else packet
@@ -296,7 +304,17 @@ class Packet(NamedTuple):
             if not 20 <= header <= len(payload):
                 return None
             return Tcp(
-                sport, dport, seq, ack, header, flags, window, check, urgent, payload[20:header], payload[header:]
+                sport,
+                dport,
+                seq,
+                ack,
+                header,
+                flags,
+                window,
+                check,
+                urgent,
+                payload[20:header],
+                payload[header:],
             )
         if self.proto == Proto.UDP and len(payload) >= 8:
             sport, dport, length, check = _UDP.unpack_from(payload)
@@ -483,7 +501,9 @@ class Packet(NamedTuple):
         return f"<Packet {self}>"
 
     def _repr_html_(self) -> str:
-        rows = "".join(f"<tr><th scope=row>{name}</th><td><code>{text}</code></td></tr>" for name, text in self._facts())
+        rows = "".join(
+            f"<tr><th scope=row>{name}</th><td><code>{text}</code></td></tr>" for name, text in self._facts()
+        )
         return f"<table><caption>{str(self).replace('>', '&gt;')}</caption>{rows}</table>"
 
 
@@ -571,7 +591,11 @@ def _adjusted(payload: bytes, proto: int, old: bytes, new: bytes) -> bytes:
     check = payload[at] << 8 | payload[at + 1]
     if proto == Proto.UDP and not check:
         return payload
-    total = (0xFFFF - check) + (0xFFFF - int.from_bytes(old, "big") % 0xFFFF) + int.from_bytes(new, "big") % 0xFFFF
+    total = (
+        (0xFFFF - check)
+        + (0xFFFF - int.from_bytes(old, "big") % 0xFFFF)
+        + int.from_bytes(new, "big") % 0xFFFF
+    )
     total = (total & 0xFFFF) + (total >> 16)
     total = (total & 0xFFFF) + (total >> 16)
     check = 0xFFFF - total

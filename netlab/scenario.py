@@ -129,7 +129,9 @@ class _Reader:
     def fail(self, where: Where, problem: str) -> ScenarioError:
         return ScenarioError(f"{self.name}{where.place}: {problem}")
 
-    def mapping(self, where: Where, allowed: Sequence[str] | None = None, later: Sequence[str] = ()) -> dict[str, Where]:
+    def mapping(
+        self, where: Where, allowed: Sequence[str] | None = None, later: Sequence[str] = ()
+    ) -> dict[str, Where]:
         if not isinstance(where.value, Mapping):
             raise self.fail(where, f"a mapping is expected here, not {where.shown}")
         items = where.items()
@@ -188,7 +190,9 @@ class _Reader:
         if not _HOST_NAME.fullmatch(name):
             raise self.fail(where, f"{name!r} is no host name (letters, digits, - and _, at most 32)")
         keys = self.mapping(
-            where, ("interfaces", "routes", "rules", "sysctls", "listen", "mtu", "conntrack"), later=("iptables",)
+            where,
+            ("interfaces", "routes", "rules", "sysctls", "listen", "mtu", "conntrack"),
+            later=("iptables",),
         )
         if "conntrack" in keys and (mode := self.text(keys["conntrack"])) != "auto":
             known = "is not supported yet" if mode == "on" else "is neither 'auto' nor 'on'"
@@ -210,7 +214,9 @@ class _Reader:
             self.words(keys, "routes", parse_route),
             self.words(keys, "rules", parse_rule),
             values,
-            tuple(self.parse(item, _socket) for item in self.sequence(keys["listen"])) if "listen" in keys else (),
+            tuple(self.parse(item, _socket) for item in self.sequence(keys["listen"]))
+            if "listen" in keys
+            else (),
             {dev: self.number(item, MIN_MTU, MAX_MTU) for dev, item in mtu.items()},
         )
 
@@ -218,10 +224,14 @@ class _Reader:
         found: dict[str, tuple[InterfaceAddress, ...]] = {}
         for dev, item in self.mapping(where).items():
             if not _DEV_NAME.fullmatch(dev) or dev in (".", "..", "lo", "all", "default"):
-                raise self.fail(item, f"{dev!r} is no name for an interface (at most 15 letters, digits, . - _; lo is there)")
+                raise self.fail(
+                    item,
+                    f"{dev!r} is no name for an interface (at most 15 letters, digits, . - _; lo is there)",
+                )
             listed = isinstance(item.value, list | tuple)
             addresses = [
-                self.parse(element, InterfaceAddress.parse) for element in (self.sequence(item) if listed else [item])
+                self.parse(element, InterfaceAddress.parse)
+                for element in (self.sequence(item) if listed else [item])
             ]
             found[dev] = tuple(addresses)
         return found
@@ -288,7 +298,9 @@ class _Reader:
         if "into" in keys:
             host, dev = self.interface(keys.pop("into"), hosts)
             if (host, dev) in linked:
-                raise self.fail(where, f"{host}:{dev} is on a link: packets come in only by an open interface")
+                raise self.fail(
+                    where, f"{host}:{dev} is on a link: packets come in only by an open interface"
+                )
         else:
             place = keys.pop("from")
             host = self.text(place)
@@ -322,7 +334,9 @@ class _Reader:
                     owner = owners.setdefault(one.address, f"{host.name}:{dev}")
                     if owner != f"{host.name}:{dev}" or addresses.count(one) > 1:
                         place = places[host.name].items()["interfaces"].items()[dev]
-                        raise self.fail(place, f"{format_address(one.address)} is an address of {owner} already")
+                        raise self.fail(
+                            place, f"{format_address(one.address)} is an address of {owner} already"
+                        )
 
 
 def packet_bytes(fields: Mapping[str, Any]) -> bytes:
@@ -341,7 +355,9 @@ def packet_bytes(fields: Mapping[str, Any]) -> bytes:
         raise NetlabError("'payload' and 'payload_hex' cannot both be given")
     payload = given.pop("payload_hex", None) or given.pop("payload", "").encode()
     src, dst = given.pop("src"), given.pop("dst")
-    later = header.get("frag_offset", 0) > 0  # a later fragment: no transport header, the payload is all there is
+    later = (
+        header.get("frag_offset", 0) > 0
+    )  # a later fragment: no transport header, the payload is all there is
     takes = () if later else _TRANSPORT.get(proto, ())
     for name in given:
         if name not in takes:
@@ -349,7 +365,13 @@ def packet_bytes(fields: Mapping[str, Any]) -> bytes:
             raise NetlabError(f"{kind} has no field {name!r}")
     if proto == Proto.TCP and not later:
         packet = Packet.tcp(
-            src, dst, given.pop("sport", 0), given.pop("dport", 0), given.pop("flags", ""), payload=payload, **given
+            src,
+            dst,
+            given.pop("sport", 0),
+            given.pop("dport", 0),
+            given.pop("flags", ""),
+            payload=payload,
+            **given,
         )
     elif proto == Proto.UDP and not later:
         packet = Packet.udp(src, dst, given.get("sport", 0), given.get("dport", 0), payload)

@@ -9,11 +9,21 @@ from netlab.routing import Decision
 class Skb:
     """What the host knows of a packet beside the packet itself.
 
-    `number` is its number in the trace, `decision` the route it was given, `sender` hears of an error where a local
-    process waits for its system call to return. `local` is true for a packet that is or was made by this host.
+    Attributes:
+        number: its number in the trace.
+        dev_in: the interface it came in by; None if it was made here.
+        dev_out: the interface it is to leave by, once that is known.
+        decision: the route it was given.
+        looped: it came over `lo`, and brought its route along.
+        unicast: it is for one host; no errors are sent about broadcasts.
+        redirect: its sender would have a shorter way.
+        pieces: the sizes in bytes of the fragments it was put together from, the IP header included.
+        sender: hears the errno if a local process waits for its system call to return.
     """
 
-    __slots__ = ("decision", "dev_in", "dev_out", "local", "number", "packet", "redirect", "sender", "to_host")
+    __slots__ = (
+        "decision", "dev_in", "dev_out", "looped", "number", "packet", "pieces", "redirect", "sender", "unicast",
+    )  # fmt: skip
 
     def __init__(self, packet: Packet, number: int, dev_in: str | None = None) -> None:
         self.packet = packet
@@ -21,9 +31,10 @@ class Skb:
         self.dev_in = dev_in
         self.dev_out: str | None = None
         self.decision: Decision | None = None
-        self.local = False
+        self.looped = False
+        self.unicast = True
         self.redirect = False
-        self.to_host = True  # addressed to one host: neither broadcast nor multicast
+        self.pieces: tuple[int, ...] = ()
         self.sender: Callable[[str, str], None] | None = None
 
     def refuse(self, errno: str, why: str) -> None:

@@ -88,6 +88,8 @@ class Sysctls:
 
     def __init__(self, interfaces: Iterable[str] = ()) -> None:
         self._values = {name: setting.default for name, setting in NET.items()}
+        self.version = 0
+        """Counts the changes, so that who remembers a decision knows when to forget it."""
         self._interfaces: list[str] = []
         self._conf: dict[str, Conf] = {}
         for place in ("all", "default"):
@@ -122,6 +124,7 @@ class Sysctls:
             self._set_forwarding(number)
         self._values[name] = number
         self._conf.clear()
+        self.version += 1
 
     def conf(self, interface: str) -> Conf:
         """The settings in force on an interface (cached: the packet path asks for every packet).

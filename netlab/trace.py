@@ -142,12 +142,15 @@ class Delivered(NamedTuple):
 
 
 class Dropped(NamedTuple):
-    """The packet ended here. `reason` is the kernel's name for why, `why` the same in plain words."""
+    """The packet ended here. `reason` is the kernel's name for why, `why` the same in plain words.
+
+    `packet` is None for bytes that are no packet.
+    """
 
     number: int
     host: str
     reason: str
-    packet: Packet
+    packet: Packet | None
     why: str = ""
 
     def __str__(self) -> str:
@@ -210,10 +213,14 @@ class Step:
                 if isinstance(e, Sent)
             ],
             "delivered": [
-                {"packet": e.number, "host": e.host, "socket": e.socket} for e in events if isinstance(e, Delivered)
+                {"packet": e.number, "host": e.host, "socket": e.socket}
+                for e in events
+                if isinstance(e, Delivered)
             ],
             "dropped": [
-                {"packet": e.number, "host": e.host, "reason": str(e.reason)} for e in events if isinstance(e, Dropped)
+                {"packet": e.number, "host": e.host, "reason": str(e.reason)}
+                for e in events
+                if isinstance(e, Dropped)
             ],
             "errno": next((e.errno for e in events if isinstance(e, Refused)), None),
         }
@@ -295,7 +302,10 @@ class Trace:
         for number, step in enumerate(self.steps):
             lines.append(f"step {number}: {step.title}")
             width = max((len(event.host) for event in step.events), default=0)
-            lines += [f"  #{event.number} {event.host:<{width}}  {_INDENT[type(event)]}{event}" for event in step.events]
+            lines += [
+                f"  #{event.number} {event.host:<{width}}  {_INDENT[type(event)]}{event}"
+                for event in step.events
+            ]
         return "\n".join(lines)
 
     def __str__(self) -> str:
@@ -327,7 +337,12 @@ _COLUMNS = [
 
 
 def _frame_row(step: int, event: Event) -> dict[str, Any]:
-    row: dict[str, Any] = {"step": step, "packet": event.number, "host": event.host, "event": type(event).__name__}
+    row: dict[str, Any] = {
+        "step": step,
+        "packet": event.number,
+        "host": event.host,
+        "event": type(event).__name__,
+    }
     packet = getattr(event, "after", None) or getattr(event, "packet", None)
     if isinstance(packet, Packet):
         row |= {"src": packet.src, "dst": packet.dst, "proto": protocol_name(packet.proto), "ttl": packet.ttl}

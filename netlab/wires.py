@@ -7,7 +7,7 @@ a virtual link or `lo` carries waits in the receiver's backlog until the work at
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from netlab.clock import Clock
 from netlab.names import NetlabError
@@ -46,7 +46,7 @@ class Wires:
         self.record: Callable[[Event], None] | None = None
         self.recording = True
         self._step: Step | None = None
-        self._in_flight: deque[tuple[Receiver, str, Packet, int, bool]] = deque()
+        self._pending: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._next_number = 0
 
     def connect(self, one: End, other: End) -> None:
@@ -66,7 +66,11 @@ class Wires:
 
     def carry(self, host: Receiver, dev: str, packet: Packet, number: int, *, looped: bool = False) -> None:
         """Put a frame into that host's interface, when its turn comes."""
-        self._in_flight.append((host, dev, packet, number, looped))
+        self._pending.append((host.arrive, (dev, packet, number, looped)))
+
+    def later(self, work: Callable[[], None]) -> None:
+        """Do this once the work at hand is done."""
+        self._pending.append((work, ()))
 
     def new_number(self) -> int:
         """The number of a packet that has none yet."""
@@ -92,15 +96,15 @@ class Wires:
             self.settle()
         finally:
             self._step = self.record = None
-            self._in_flight.clear()
+            self._pending.clear()
 
     def settle(self) -> None:
         """Deliver frames until none is on its way."""
-        frames = 0
-        in_flight = self._in_flight
-        while in_flight:
-            host, dev, packet, number, looped = in_flight.popleft()
-            host.arrive(dev, packet, number, looped)
-            frames += 1
-            if frames > MAX_FRAMES:
+        done = 0
+        pending = self._pending
+        while pending:
+            work, arguments = pending.popleft()
+            work(*arguments)
+            done += 1
+            if done > MAX_FRAMES:
                 raise NetlabError(f"{MAX_FRAMES} frames in one step: some packets go round and round")

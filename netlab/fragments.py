@@ -1,0 +1,173 @@
+"""Cutting a packet into fragments, and putting fragments together (net/ipv4/ip_output.c, ip_fragment.c, RFC 791)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from netlab.names import DropReason
+from netlab.packet import DF, MF, OFFSET, Packet
+
+COPIED = 0x80  # an option with this bit goes into every fragment, any other only into the first
+END, NOOP = 0, 1
+
+
+def fragment(packet: Packet, mtu: int, pieces: Sequence[int] = ()) -> list[Packet]:
+    """The packet in pieces of at most `mtu` bytes; just the packet where it fits (`ip_do_fragment`).
+
+    `pieces` are the sizes of the fragments it was reassembled from: where those fit the link they are cut out again.
+    """
+    header = 20 + len(packet.options)
+    if not pieces and packet.length <= mtu:
+        return [packet]
+    if pieces and max(pieces) <= mtu:
+        sizes = [piece - header for piece in pieces]
+    else:
+        size = (min([mtu, *([max(pieces)] if pieces else [])]) - header) & ~7
+        sizes = [size] * -(-len(packet.payload) // size)
+    start = packet.frag & OFFSET
+    later_options = _options_of_later(packet.options)
+    fragments = []
+    at = 0
+    for size in sizes:
+        more = MF if packet.frag & MF or at + size < len(packet.payload) else 0
+        fragments.append(
+            packet._replace(
+                payload=packet.payload[at : at + size],
+                frag=packet.frag & DF | more | start + at // 8,
+                options=later_options if at else packet.options,
+            )
+        )
+        at += size
+    return fragments
+
+
+def _options_of_later(options: bytes) -> bytes:
+    """What later fragments carry: options that are not to be copied become no-operations, the length stays."""
+    out = bytearray(options)
+    at = 0
+    while at < len(out) and out[at] != END:
+        if out[at] == NOOP:
+            at += 1
+            continue
+        length = out[at + 1] if at + 1 < len(out) else 0
+        if length < 2 or at + length > len(out):
+            break
+        if not out[at] & COPIED:
+            out[at : at + length] = bytes([NOOP]) * length
+        at += length
+    return bytes(out)
+
+
+class Reassembled(NamedTuple):
+    """A whole packet again, and the sizes in bytes of its fragments (header included) in the order of their offsets."""
+
+    packet: Packet
+    pieces: tuple[int, ...]
+
+
+class Refused(NamedTuple):
+    """A fragment that was not kept; `others` are the ones kept before, thrown away with it."""
+
+    reason: DropReason
+    why: str
+    others: int = 0
+
+
+@dataclass(slots=True)
+class _Pending:
+    """The fragments of one packet so far: `pieces` maps offset to payload; `total` is known from the last one."""
+
+    expires: float
+    first: Packet | None = None
+    dev: str = ""
+    pieces: dict[int, bytes] = field(default_factory=dict)
+    total: int | None = None
+    largest: int = 0
+    largest_df: int = 0
+
+
+class Expired(NamedTuple):
+    """A packet that never became whole. `first` is its first fragment (None if that never came), `dev` where from."""
+
+    first: Packet | None
+    dev: str
+    fragments: int
+
+
+class Reassembly:
+    """Fragments waiting for the rest, by source, destination, protocol and IP id."""
+
+    def __init__(self) -> None:
+        self._pending: dict[tuple[int, int, int, int], _Pending] = {}
+
+    def add(self, packet: Packet, dev: str, now: float, patience: float) -> Reassembled | Refused | None:
+        """Keep a fragment (None) or give the whole packet back, when this was the last one missing.
+
+        A fragment that lies within what is there already is dropped; one that overlaps it in part condemns the whole
+        packet, since no honest sender does that (RFC 5722 for IPv6, done for IPv4 too; `inet_frag_queue_insert`).
+        `patience` is net.ipv4.ipfrag_time in seconds, counted from the first fragment to arrive.
+        """
+        key = packet.saddr, packet.daddr, packet.ip_id, packet.proto
+        pending = self._pending.get(key)
+        if pending is None:
+            pending = self._pending[key] = _Pending(now + patience)
+        start, payload = packet.frag_offset, packet.payload
+        if packet.mf:
+            payload = payload[: len(payload) & ~7]
+        end = start + len(payload)
+        if end + 20 + len(packet.options) > 65535:
+            return Refused(DropReason.NOT_SPECIFIED, "the whole packet would be longer than 65535 bytes")
+        known_end = max((at + len(piece) for at, piece in pending.pieces.items()), default=0)
+        if not packet.mf:
+            if end < known_end or pending.total not in (None, end):
+                return self._condemn(key, "another last fragment than before")
+        elif pending.total is not None and end > pending.total:
+            return self._condemn(key, "it lies behind the last fragment")
+        if not payload:
+            return self._condemn(key, "it is empty")
+        for at, length in _runs(pending.pieces):
+            if at <= start and end <= at + length:
+                return Refused(DropReason.DUP_FRAG, "these bytes are there already")
+            if start < at + length and at < end:
+                return self._condemn(key, "it overlaps another fragment")
+        if not packet.mf:
+            pending.total = end
+        pending.pieces[start] = payload
+        pending.dev = dev
+        if not start:
+            pending.first = packet
+        pending.largest = max(pending.largest, packet.length)
+        if packet.df:
+            pending.largest_df = max(pending.largest_df, packet.length)
+        if pending.first is None or sum(map(len, pending.pieces.values())) != pending.total:
+            return None
+        del self._pending[key]
+        whole = b"".join(pending.pieces[at] for at in sorted(pending.pieces))
+        df = DF if pending.largest_df == pending.largest else 0
+        header = 20 + len(pending.first.options)
+        sizes = tuple(header + len(pending.pieces[at]) for at in sorted(pending.pieces))
+        return Reassembled(pending.first._replace(payload=whole, frag=df), sizes)
+
+    def expire(self, now: float) -> list[Expired]:
+        """Give up on what has waited too long (`ip_expire`)."""
+        late = [key for key, pending in self._pending.items() if pending.expires <= now]
+        gone = [self._pending.pop(key) for key in late]
+        return [Expired(pending.first, pending.dev, len(pending.pieces)) for pending in gone]
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def _condemn(self, key: tuple[int, int, int, int], why: str) -> Refused:
+        others = len(self._pending.pop(key).pieces)
+        return Refused(DropReason.NOT_SPECIFIED, f"{why}: the whole packet is given up", others)
+
+
+def _runs(pieces: dict[int, bytes]) -> list[tuple[int, int]]:
+    """The stretches of bytes present, as (offset, length): neighbours joined."""
+    runs: list[tuple[int, int]] = []
+    for at in sorted(pieces):
+        if runs and sum(runs[-1]) == at:
+            runs[-1] = (runs[-1][0], runs[-1][1] + len(pieces[at]))
+        else:
+            runs.append((at, len(pieces[at])))
+    return runs

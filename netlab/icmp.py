@@ -1,0 +1,82 @@
+"""ICMP errors and answers: which are sent and what they quote (net/ipv4/icmp.c, RFC 792, RFC 1812)."""
+
+from typing import Final, NamedTuple
+
+from netlab.names import Proto
+from netlab.packet import ICMP_ERRORS, Icmp, Packet
+
+ECHO_REPLY, UNREACHABLE, REDIRECT, ECHO, TIME_EXCEEDED, PARAMETER_PROBLEM = 0, 3, 5, 8, 11, 12
+TIMESTAMP, TIMESTAMP_REPLY = 13, 14
+
+# Codes of "destination unreachable" (RFC 792, RFC 1812).
+NET, HOST, PROTOCOL, PORT, FRAGMENTATION_NEEDED, SOURCE_ROUTE_FAILED, FILTERED = 0, 1, 2, 3, 4, 5, 13
+
+ERROR_SIZE: Final = 576  # bytes: no error is longer, so that it passes every link whole (RFC 1812, 4.3.2.3)
+PRECEDENCE_INTERNETCONTROL: Final = 0xC0  # errors travel with this precedence (RFC 1812, 4.3.2.5)
+TOS_MASK: Final = 0x1E
+LIMITED_TYPES: Final = 6168  # net.ipv4.icmp_ratemask at its default: the types 3, 4, 11 and 12
+
+
+class Error(NamedTuple):
+    """An ICMP error: `info` is its second word (the MTU of 3/4, the gateway of 5/1, the pointer of 12/0 << 24)."""
+
+    type: int
+    code: int
+    info: int = 0
+
+
+def may_be_reported(packet: Packet) -> bool:
+    """Whether an error about this packet may be sent at all.
+
+    Never about a later fragment, nor about another ICMP error: errors about errors would never end.
+    """
+    if packet.frag_offset:
+        return False
+    if packet.proto == Proto.ICMP:
+        # A message cut before its type cannot be told from an error: the kernel sends none then either.
+        return bool(packet.payload) and packet.payload[0] not in ICMP_ERRORS and packet.payload[0] <= 18
+    return True
+
+
+def error_packet(error: Error, about: Packet, saddr: int, ttl: int, path_mtu: int) -> Packet:
+    """The error, on its way to the source of what it quotes: as many bytes as fit (`icmp_send`)."""
+    room = min(path_mtu, ERROR_SIZE) - 20 - 8
+    quoted = about.to_bytes()[:room]
+    body = Packet.icmp(
+        "0.0.0.0",
+        "0.0.0.0",
+        error.type,
+        error.code,
+        id=error.info >> 16,
+        seq=error.info & 0xFFFF,
+        payload=quoted,
+    ).payload
+    tos = about.tos & TOS_MASK | PRECEDENCE_INTERNETCONTROL
+    return Packet(saddr, about.saddr, Proto.ICMP, body, ttl, tos)
+
+
+def echo_reply(request: Packet, saddr: int, ttl: int) -> Packet:
+    """The answer to an echo request: the same id, number and data (RFC 1122, 3.2.2.6)."""
+    message = request.l4
+    assert isinstance(message, Icmp)
+    body = Packet.icmp(
+        "0.0.0.0",
+        "0.0.0.0",
+        ECHO_REPLY,
+        message.code,
+        id=message.id,
+        seq=message.seq,
+        payload=message.payload,
+    ).payload
+    return Packet(saddr, request.saddr, Proto.ICMP, body, ttl, request.tos)
+
+
+def timestamp_reply(request: Packet, saddr: int, ttl: int, now: int) -> Packet:
+    """The answer to a timestamp request: received and sent at `now`, in milliseconds since midnight UT (RFC 792)."""
+    message = request.l4
+    assert isinstance(message, Icmp)
+    payload = message.payload[:4] + now.to_bytes(4, "big") * 2
+    body = Packet.icmp(
+        "0.0.0.0", "0.0.0.0", TIMESTAMP_REPLY, message.code, id=message.id, seq=message.seq, payload=payload
+    ).payload
+    return Packet(saddr, request.saddr, Proto.ICMP, body, ttl, request.tos)

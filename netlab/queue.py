@@ -1,0 +1,153 @@
+"""The way out of the kernel: packets that wait for a program in userspace (nfnetlink_queue, `-j NFQUEUE`).
+
+A hook function answers QUEUE and the packet waits. A program bound to the queue reads it and answers later, at its
+leisure: ACCEPT, DROP, REPEAT (call the function that queued it once more), with the packet changed if it likes.
+"""
+
+from collections.abc import Callable
+from html import escape
+
+from netlab.hooks import Answer, HookState, Walk
+from netlab.names import Hook, NetlabError, Verdict
+from netlab.packet import Packet
+from netlab.trace import Noted, Trace
+from netlab.wires import Wires
+
+MAX_WAITING = 1024  # packets; the kernel's queue_maxlen at its default: one more is dropped
+
+Program = Callable[[Packet, HookState], Answer]
+
+
+class QueuedPacket:
+    """A packet that waits. `answer` may be given once."""
+
+    def __init__(self, queue: "NfQueue", walk: Walk, id: int) -> None:
+        self._queue = queue
+        self._walk = walk
+        self.id = id
+
+    @property
+    def packet(self) -> Packet:
+        """The packet as it waits."""
+        return self._walk.skb.packet
+
+    @property
+    def hook(self) -> Hook:
+        """The hook on which it was queued."""
+        return self._walk.hook
+
+    def answer(self, verdict: Verdict | int, packet: Packet | None = None) -> Trace:
+        """Say what becomes of it, and with `packet` also what it becomes; returns what happened then.
+
+        Raises:
+            NetlabError: it has its answer already, or the verdict is none.
+        """
+        return self._queue.answer(self, verdict, packet)
+
+    def __repr__(self) -> str:
+        return f"<queued {self.id} on {self.hook}: {self.packet}>"
+
+
+class NfQueue:
+    """One queue of a host. Without a program bound to it, whatever is queued there is dropped."""
+
+    def __init__(
+        self, number: int, host: str, wires: Wires, resume: Callable[[Walk, Verdict, Packet | None], None]
+    ) -> None:
+        self.number = number
+        self.host = host
+        self._wires = wires
+        self._resume = resume
+        self._bound = False
+        self._program: Program | None = None
+        self._last_id = 0
+        self.waiting: list[QueuedPacket] = []
+
+    def bind(self, program: Program | None = None) -> "NfQueue":
+        """Listen. `program(packet, state)` answers each packet as soon as the kernel has set it aside.
+
+        Without a program packets wait in `waiting` until somebody answers them by hand.
+        """
+        self._bound = True
+        self._program = program
+        return self
+
+    def unbind(self) -> None:
+        """Stop listening: the kernel drops what still waits, as when the program's socket is closed."""
+        self._bound = False
+        for queued in list(self.waiting):
+            self.answer(queued, Verdict.DROP)
+
+    def take(self, walk: Walk) -> bool:
+        """Set a packet aside; False where nobody listens or the queue is full."""
+        if not self._bound or len(self.waiting) >= MAX_WAITING:
+            return False
+        self._last_id += 1
+        queued = QueuedPacket(self, walk, self._last_id)
+        self.waiting.append(queued)
+        self._note(walk, f"waits in queue {self.number} as packet {queued.id}")
+        if self._program:
+            self._wires.later(lambda: self._ask(queued))
+        return True
+
+    def answer(self, queued: QueuedPacket, verdict: Verdict | int, packet: Packet | None = None) -> Trace:
+        """Answer one waiting packet: see `QueuedPacket.answer`.
+
+        Raises:
+            NetlabError: it does not wait here, or the verdict is none.
+        """
+        if queued not in self.waiting:
+            raise NetlabError(
+                f"packet {queued.id} does not wait in queue {self.number}: was it answered before?"
+            )
+        if isinstance(verdict, bool) or verdict not in _VERDICTS:
+            raise NetlabError(f"{verdict!r} is no verdict")
+        if packet is not None and not isinstance(packet, Packet):
+            raise NetlabError(f"{packet!r} is no packet")
+        verdict = Verdict(verdict)
+        self.waiting.remove(queued)
+        with self._wires.step(f"queue {self.number} answers {verdict}: {queued.packet}") as trace:
+            self._note(queued._walk, f"queue {self.number}: the program answers {verdict}")
+            self._resume(queued._walk, verdict, packet)
+        return trace
+
+    def _ask(self, queued: QueuedPacket) -> None:
+        """Let the bound program answer; one that raises or answers nonsense loses the packet, as a crash would."""
+        walk = queued._walk
+        if queued not in self.waiting or self._program is None:
+            return
+        try:
+            answer = self._program(
+                queued.packet, HookState(walk.hook, self.host, walk.dev_in, walk.dev_out, walk.skb)
+            )
+            verdict, packet = answer if isinstance(answer, tuple) else (answer, None)
+            self.answer(queued, verdict, packet)
+        except Exception as problem:
+            if queued in self.waiting:
+                self._note(
+                    walk, f"the program of queue {self.number} failed: {type(problem).__name__}: {problem}"
+                )
+                self.answer(queued, Verdict.DROP)
+            else:
+                raise
+
+    def _note(self, walk: Walk, text: str) -> None:
+        if record := self._wires.record:
+            record(Noted(walk.skb.number, self.host, text))
+
+    def __repr__(self) -> str:
+        state = f"{len(self.waiting)} waiting" if self._bound else "nobody listens"
+        return f"<queue {self.number} of {self.host}: {state}>"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{one.id}</td><td>{one.hook}</td><td>{escape(str(one.packet))}</td></tr>"
+            for one in self.waiting
+        )
+        return (
+            f"<table><caption>{escape(repr(self))}</caption><thead><tr><th>id</th><th>hook</th><th>packet</th></tr>"
+            f"</thead><tbody>{rows}</tbody></table>"
+        )
+
+
+_VERDICTS = frozenset(Verdict)

@@ -1,0 +1,296 @@
+"""Where a packet for this host ends up: TCP, UDP and ICMP as far as a conversation in a lab needs them.
+
+Left out on purpose: retransmission, congestion control, delayed acknowledgements, options, out-of-order data.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from netlab import icmp
+from netlab.addresses import parse_address
+from netlab.names import DropReason, NetlabError, Proto
+from netlab.packet import ICMP_ERRORS, Icmp, Packet, Tcp, Udp
+from netlab.skb import Skb
+from netlab.tcp_connection import RST, Connection, FourTuple, Listener, reset_for
+from netlab.trace import Delivered, Noted, Trace
+from netlab.wires import Wires
+
+if TYPE_CHECKING:
+    from netlab.sysctls import Sysctls
+
+EPHEMERAL = range(32768, 61000)  # net.ipv4.ip_local_port_range
+IGMP, UDPLITE = 2, 136
+HANDLED_ICMP = 18  # the highest type that the kernel knows by number
+EXTENDED_ECHO = (42, 43)
+
+
+class Stack(Protocol):
+    """What sockets need of their host."""
+
+    name: str
+    wires: Wires
+    sysctls: "Sysctls"
+
+    def emit(self, packet: Packet, by: str, source: int = 0) -> None: ...
+
+    def drop(self, skb: Skb, reason: DropReason, why: str) -> None: ...
+
+    def report(self, error: icmp.Error, skb: Skb) -> None: ...
+
+    def default_ttl(self) -> int: ...
+
+    def source_for(self, destination: int) -> int: ...
+
+
+class UdpSocket:
+    """A UDP socket bound to a port: datagrams wait in `received` as (sender's address, port, data)."""
+
+    def __init__(self, sockets: "Sockets", port: int) -> None:
+        self._sockets = sockets
+        self.port = port
+        self.received: list[tuple[str, int, bytes]] = []
+        self.answer: Callable[[bytes], bytes | None] | None = None
+
+    def send(self, dst: str, dport: int, data: bytes | str = b"") -> Trace:
+        """Send a datagram, and return all that follows."""
+        return self._sockets.send_udp(self.port, dst, dport, data)
+
+    def __repr__(self) -> str:
+        return f"<udp/{self.port}: {len(self.received)} datagrams received>"
+
+
+class Sockets:
+    """The sockets of one host, and what answers when there is none."""
+
+    def __init__(self, host: Stack) -> None:
+        self._host = host
+        self._listeners: dict[int, Listener] = {}
+        self._connections: dict[FourTuple, Connection] = {}
+        self._udp: dict[int, UdpSocket] = {}
+        self._pings: set[int] = set()
+        self._next_port = EPHEMERAL.start
+        self._next_isn = 1000
+        self._handlers: dict[int, Callable[[Skb], None]] = {
+            Proto.ICMP: self._icmp, Proto.TCP: self._tcp, Proto.UDP: self._udp_in, IGMP: self._igmp,
+            UDPLITE: self._udplite,
+        }  # fmt: skip
+
+    # ---------------------------------------------------------------- what programs do
+
+    def listen(
+        self, socket: str, answer: Callable[[bytes], bytes | None] | None = None
+    ) -> Listener | UdpSocket:
+        """Open `tcp/80` or `udp/53`. `answer` gets what arrives and returns what to send back (None: nothing).
+
+        Raises:
+            NetlabError: not a socket, or the port is taken.
+        """
+        proto, slash, number = socket.partition("/")
+        if (
+            proto not in ("tcp", "udp")
+            or not slash
+            or not number.isdecimal()
+            or not 1 <= int(number) <= 65535
+        ):
+            raise NetlabError(f"{socket!r} is not a socket like tcp/80 or udp/53")
+        port = int(number)
+        if port in (self._listeners if proto == "tcp" else self._udp):
+            raise NetlabError(f"{self._host.name}: {socket} is open already")
+        if proto == "tcp":
+            self._listeners[port] = listener = Listener(port, answer)
+            return listener
+        self._udp[port] = opened = UdpSocket(self, port)
+        opened.answer = answer
+        return opened
+
+    def udp(self, port: int | None = None) -> UdpSocket:
+        """Open a UDP socket, on a free port if none is named.
+
+        Raises:
+            NetlabError: the port is taken.
+        """
+        opened = self.listen(f"udp/{port or self._free_port()}")
+        assert isinstance(opened, UdpSocket)
+        return opened
+
+    def connect(self, dst: str, dport: int, *, sport: int | None = None) -> Connection:
+        """Open a TCP connection, as connect(2) does; see its `state` for how that went."""
+        daddr = parse_address(dst)
+        saddr = self._host.source_for(daddr)
+        port = sport or self._free_port()
+        tuple_ = FourTuple(saddr, port, daddr, dport)
+        connection = Connection(tuple_, self._isn(), self._send_segment)
+        self._connections[tuple_] = connection
+        with self._host.wires.step(f"{self._host.name} connects to {dst}:{dport}"):
+            connection.open()
+        return connection
+
+    def send_udp(self, sport: int, dst: str, dport: int, data: bytes | str) -> Trace:
+        """Send one datagram from that port."""
+        with self._host.wires.step(f"{self._host.name} udp/{sport} sends to {dst}:{dport}") as trace:
+            daddr = parse_address(dst)
+            packet = Packet.udp("0.0.0.0", dst, sport, dport, data, ttl=self._host.default_ttl())
+            self._host.emit(packet.with_(src=self._host.source_for(daddr)), f"udp/{sport}")
+        return trace
+
+    def ping(self, dst: str, *, id: int = 1, seq: int = 1, payload: bytes = b"netlab") -> Trace:
+        """Send an echo request, as ping(8) does."""
+        with self._host.wires.step(f"{self._host.name} pings {dst}") as trace:
+            packet = Packet.icmp("0.0.0.0", dst, icmp.ECHO, id=id, seq=seq, payload=payload)
+            self._pings.add(id)
+            self._host.emit(packet.with_(ttl=self._host.default_ttl()), "ping")
+        return trace
+
+    # ---------------------------------------------------------------- what arrives
+
+    def deliver(self, skb: Skb) -> None:
+        """After LOCAL_IN: to the protocol's own code (ip_local_deliver_finish)."""
+        handler = self._handlers.get(skb.packet.proto)
+        if handler:
+            handler(skb)
+            return
+        self._host.report(icmp.Error(icmp.UNREACHABLE, icmp.PROTOCOL), skb)
+        self._host.drop(skb, DropReason.IP_NOPROTO, f"nothing here speaks protocol {skb.packet.proto}")
+
+    def _tcp(self, skb: Skb) -> None:
+        """net/ipv4/tcp_ipv4.c, tcp_v4_rcv."""
+        packet = skb.packet
+        segment = packet.l4
+        if not isinstance(segment, Tcp):
+            short = len(packet.payload) < 20 or packet.payload[12] >> 4 >= 5
+            reason = DropReason.NOT_SPECIFIED if short else DropReason.PKT_TOO_SMALL
+            return self._host.drop(skb, reason, "the TCP header is cut short")
+        if not packet.checksum_ok():
+            return self._host.drop(skb, DropReason.TCP_CSUM, "the TCP checksum is wrong")
+        tuple_ = FourTuple(packet.daddr, segment.dport, packet.saddr, segment.sport)
+        connection = self._connections.get(tuple_)
+        listener = self._listeners.get(segment.dport)
+        if connection is None and listener and skb.unicast:
+            self._delivered(skb, f"tcp/{segment.dport}")
+            if refused := listener.refuses(segment):
+                reason, why, answer = refused
+                if answer:
+                    self._send_segment(reset_for(packet, segment), "the kernel")
+                return self._host.drop(skb, reason, why)
+            connection = Connection(tuple_, self._isn(), self._send_segment, listener)
+            self._connections[tuple_] = connection
+            return connection.accept(segment)
+        if connection is None:
+            if skb.unicast and not segment.flags & RST:
+                self._send_segment(reset_for(packet, segment), "the kernel")
+            return self._host.drop(skb, DropReason.NO_SOCKET, f"nobody listens on tcp/{segment.dport}")
+        self._delivered(skb, f"tcp/{segment.dport}")
+        connection.receive(segment)
+        if connection.gone:
+            del self._connections[tuple_]
+
+    def _udp_in(self, skb: Skb) -> None:
+        """net/ipv4/udp.c, __udp4_lib_rcv."""
+        packet = skb.packet
+        datagram = packet.l4
+        if not isinstance(datagram, Udp):
+            return self._host.drop(skb, DropReason.NOT_SPECIFIED, "the UDP header is cut short")
+        if not 8 <= datagram.length <= len(packet.payload):
+            why = f"the UDP header claims {datagram.length} bytes, {len(packet.payload)} are there"
+            return self._host.drop(skb, DropReason.PKT_TOO_SMALL, why)
+        skb.packet = packet._replace(payload=packet.payload[: datagram.length])
+        socket = self._udp.get(datagram.dport)
+        if not packet.checksum_ok():
+            return self._host.drop(skb, DropReason.UDP_CSUM, "the UDP checksum is wrong")
+        if socket is None:
+            if not skb.unicast:
+                return self._host.drop(
+                    skb, DropReason.NOT_SPECIFIED, f"a broadcast, and nobody on udp/{datagram.dport}"
+                )
+            self._host.report(icmp.Error(icmp.UNREACHABLE, icmp.PORT), skb)
+            return self._host.drop(skb, DropReason.NO_SOCKET, f"nobody listens on udp/{datagram.dport}")
+        self._delivered(skb, f"udp/{datagram.dport}")
+        data = datagram.payload[: datagram.length - 8]
+        socket.received.append((packet.src, datagram.sport, data))
+        if socket.answer and (reply := socket.answer(data)) is not None:
+            answer = Packet.udp("0.0.0.0", packet.src, datagram.dport, datagram.sport, reply)
+            source = packet.daddr if skb.unicast else self._host.source_for(packet.saddr)
+            answer = answer.with_(src=source, ttl=self._host.default_ttl())
+            self._host.emit(answer, f"udp/{datagram.dport}", source)
+
+    def _icmp(self, skb: Skb) -> None:
+        """net/ipv4/icmp.c, icmp_rcv."""
+        packet = skb.packet
+        if not packet.checksum_ok():
+            return self._host.drop(skb, DropReason.ICMP_CSUM, "the ICMP checksum is wrong")
+        message = packet.l4
+        if not isinstance(message, Icmp):
+            return self._host.drop(skb, DropReason.NOT_SPECIFIED, "the ICMP header is cut short")
+        get = self._host.sysctls.get
+        if message.type > HANDLED_ICMP and message.type not in EXTENDED_ECHO:
+            reason = DropReason.UNHANDLED_PROTO if skb.unicast else DropReason.INVALID_PROTO
+            return self._host.drop(skb, reason, f"ICMP type {message.type} is unknown")
+        if not skb.unicast and message.type in (icmp.ECHO, icmp.TIMESTAMP):
+            if get("net.ipv4.icmp_echo_ignore_broadcasts"):
+                why = "net.ipv4.icmp_echo_ignore_broadcasts=1"
+                return self._host.drop(skb, DropReason.INVALID_PROTO, why)
+        if message.type == icmp.ECHO:
+            if get("net.ipv4.icmp_echo_ignore_all"):
+                return self._note(skb, "not answered: net.ipv4.icmp_echo_ignore_all=1")
+            return self._answer(skb, icmp.echo_reply(packet, 0, self._host.default_ttl()))
+        if message.type == icmp.TIMESTAMP:
+            if len(message.payload) < 12:
+                return self._host.drop(skb, DropReason.PKT_TOO_SMALL, "the timestamps are cut short")
+            now = int(self._host.wires.clock.now * 1000) % 86_400_000
+            return self._answer(skb, icmp.timestamp_reply(packet, 0, self._host.default_ttl(), now))
+        if message.type == icmp.ECHO_REPLY:
+            return self._echo_reply(skb, message)
+        if message.type in ICMP_ERRORS:
+            return self._error(skb)
+        self._note(skb, f"taken note of by the kernel: ICMP type {message.type}")
+
+    def _echo_reply(self, skb: Skb, message: Icmp) -> None:
+        if message.id in self._pings:
+            self._delivered(skb, f"icmp/{message.id}")
+        else:
+            self._host.drop(skb, DropReason.NO_SOCKET, f"no ping waits for id {message.id}")
+
+    def _error(self, skb: Skb) -> None:
+        quoted = skb.packet.quoted
+        if quoted is None:
+            return self._host.drop(skb, DropReason.NOT_SPECIFIED, "it quotes no packet")
+        self._note(skb, f"taken note of by the kernel: an error about {quoted}")
+
+    def _answer(self, skb: Skb, reply: Packet) -> None:
+        """From the address that was asked; for a broadcast from the one that fits the way back (icmp_reply)."""
+        request = skb.packet
+        source = request.daddr if skb.unicast else self._host.source_for(request.saddr)
+        self._note(skb, "answered by the kernel")
+        self._host.emit(reply.with_(src=source), "the kernel", source)
+
+    def _igmp(self, skb: Skb) -> None:
+        self._host.drop(skb, DropReason.NOT_SPECIFIED, "this host takes no part in IGMP")
+
+    def _udplite(self, skb: Skb) -> None:
+        if len(skb.packet.payload) < 8:
+            return self._host.drop(skb, DropReason.PKT_TOO_SMALL, "the UDP-Lite header is cut short")
+        self._host.report(icmp.Error(icmp.UNREACHABLE, icmp.PORT), skb)
+        self._host.drop(skb, DropReason.NO_SOCKET, "nobody here speaks UDP-Lite")
+
+    # ---------------------------------------------------------------- small print
+
+    def _send_segment(self, packet: Packet, by: str) -> None:
+        self._host.emit(packet.with_(ttl=self._host.default_ttl()), by, packet.saddr)
+
+    def _delivered(self, skb: Skb, socket: str) -> None:
+        if record := self._host.wires.record:
+            record(Delivered(skb.number, self._host.name, socket, skb.packet))
+
+    def _note(self, skb: Skb, text: str) -> None:
+        if record := self._host.wires.record:
+            record(Noted(skb.number, self._host.name, text))
+
+    def _free_port(self) -> int:
+        port = self._next_port
+        self._next_port = port + 1 if port + 1 in EPHEMERAL else EPHEMERAL.start
+        return port
+
+    def _isn(self) -> int:
+        """An initial sequence number: predictable, so that a lab shows the same numbers every time."""
+        self._next_isn += 1000
+        return self._next_isn
