@@ -43,14 +43,10 @@ def notebooks(labs: Path = LABS) -> list[Path]:
         NetlabError: there are none.
     """
     found = [
-        path
-        for folder in sorted(labs.glob("[0-9][0-9]_*"))
-        if (path := folder / f"{folder.name}.ipynb").is_file()
+        path for folder in sorted(labs.glob("[0-9][0-9]_*")) if (path := folder / f"{folder.name}.ipynb").is_file()
     ]
     if not found:
-        raise NetlabError(
-            f"no labs in {labs}: they come with a git clone of netlab, not with the installed package"
-        )
+        raise NetlabError(f"no labs in {labs}: they come with a git clone of netlab, not with the installed package")
     return found
 
 
@@ -62,9 +58,7 @@ def update(folder: Path, labs: Path = LABS) -> list[Delivery]:
     """
     shipped = notebooks(labs)
     if labs == folder or labs in folder.parents or folder in labs.parents:
-        raise NetlabError(
-            f"{folder} cannot be the workspace: git looks after the labs there; choose another --dir"
-        )
+        raise NetlabError(f"{folder} cannot be the workspace: git looks after the labs there; choose another --dir")
     try:
         record = _read_record(folder)
         deliveries = [

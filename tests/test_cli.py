@@ -13,9 +13,7 @@ from netlab.names import NetlabError
 
 
 def netlab(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "netlab", *arguments], capture_output=True, text=True, check=False
-    )
+    return subprocess.run([sys.executable, "-m", "netlab", *arguments], capture_output=True, text=True, check=False)
 
 
 @pytest.fixture

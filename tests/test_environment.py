@@ -94,9 +94,7 @@ def test_repo2docker_finds_its_files_at_the_top() -> None:
         path = ROOT / script
         assert path.read_bytes().startswith(b"#!/usr/bin/env bash\n")
         assert b"\r" not in path.read_bytes()
-        mode = subprocess.run(
-            ["git", "ls-files", "-s", script], cwd=ROOT, capture_output=True, text=True, check=True
-        )
+        mode = subprocess.run(["git", "ls-files", "-s", script], cwd=ROOT, capture_output=True, text=True, check=True)
         assert mode.stdout.startswith("100755 "), f"{script} is not executable in git"
         subprocess.run(["bash", "-n", path], check=True)
 

@@ -16,9 +16,7 @@ BINARY = {".pcap", ".pcapng", ".png", ".gz"}
 
 # Written in pieces, so that this file holds none of them.
 MACHINE_PATH = re.compile(r"(?<![\w.~$}])/" + r"(root|work|home/\w+|Users/\w+|tmp/\w+_\w+)" + "/")
-REGISTRY = re.compile(
-    "|".join(["py" + r"pi\.org", "python" + "hosted", "registry" + r"\.npmjs", "deb" + r"\.debian"])
-)
+REGISTRY = re.compile("|".join(["py" + r"pi\.org", "python" + "hosted", "registry" + r"\.npmjs", "deb" + r"\.debian"]))
 MERGE = re.compile("^(" + "<" * 7 + "|" + "=" * 7 + "$|" + ">" * 7 + ")", re.MULTILINE)
 
 
@@ -78,9 +76,7 @@ def test_notebooks_are_committed_without_outputs(path: Path) -> None:
 
 
 def test_nothing_that_is_made_is_tracked() -> None:
-    assert not [
-        path for path in tracked() if "__pycache__" in path.parts or path.suffix in (".pyc", ".stamp")
-    ]
+    assert not [path for path in tracked() if "__pycache__" in path.parts or path.suffix in (".pyc", ".stamp")]
 
 
 def test_both_licences_are_in_the_licence_file() -> None:
@@ -93,9 +89,7 @@ def programs(folder: Path, *names: str, **scripts: str) -> dict[str, str]:
     """An environment whose PATH has only these programs: those of this machine by name, and these scripts."""
     folder.mkdir()
     for name in names:
-        real = subprocess.run(
-            ["bash", "-c", f"command -v {name}"], capture_output=True, text=True, check=True
-        )
+        real = subprocess.run(["bash", "-c", f"command -v {name}"], capture_output=True, text=True, check=True)
         (folder / name).symlink_to(real.stdout.strip())
     for name, script in scripts.items():
         (folder / name).write_text(f"#!/bin/sh\n{script}\n")
@@ -153,26 +147,18 @@ def test_a_fresh_clone_sets_itself_up(tmp_path: Path) -> None:
     clone = tmp_path / "netlab"
     git("clone", "--quiet", str(ROOT), str(clone))
     environment = {
-        key: value
-        for key, value in os.environ.items()
-        if not key.startswith(("VIRTUAL_ENV", "PYTHON", "MAKE"))
+        key: value for key, value in os.environ.items() if not key.startswith(("VIRTUAL_ENV", "PYTHON", "MAKE"))
     }
 
     def run(*command: str) -> str:
-        done = subprocess.run(
-            command, cwd=clone, env=environment, capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     assert "Installing" in run("make", "setup")
-    assert run("make", "setup") == "make: Nothing to be done for 'setup'.\n", (
-        "a second time there is nothing to do"
-    )
+    assert run("make", "setup") == "make: Nothing to be done for 'setup'.\n", "a second time there is nothing to do"
     python = str(clone / ".venv/bin/python")
-    assert run(python, "-c", "import netlab; print(netlab.__file__)").strip() == str(
-        clone / "netlab/__init__.py"
-    )
+    assert run(python, "-c", "import netlab; print(netlab.__file__)").strip() == str(clone / "netlab/__init__.py")
     assert run(python, "-m", "netlab", "lab", "--copy", "--dir", str(tmp_path / "labs")).endswith(
         f"{tmp_path / 'labs'}.\n"
     )

@@ -112,9 +112,7 @@ def test_a_deleted_notebook_comes_back_fresh(folder: Path, labs: Path) -> None:
 
 
 @pytest.mark.parametrize("record", [None, "not json {", "\xff"])
-def test_without_the_record_every_copy_counts_as_changed(
-    folder: Path, labs: Path, record: str | None
-) -> None:
+def test_without_the_record_every_copy_counts_as_changed(folder: Path, labs: Path, record: str | None) -> None:
     workspace.update(folder, labs)
     (folder / "01_hooks/01_hooks.ipynb").write_text(MINE)
     if record is None:
@@ -163,9 +161,7 @@ def test_a_text_browser_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not lab.has_browser()
 
 
-def test_without_jupyterlab_the_line_says_how_to_get_it(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_jupyterlab_the_line_says_how_to_get_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(NetlabError, match=r"netfilter-lab\[lab\]"):
         lab.serve(folder, folder / "01_hooks/01_hooks.ipynb", browser=False)
@@ -174,9 +170,7 @@ def test_without_jupyterlab_the_line_says_how_to_get_it(
 @pytest.fixture
 def served(folder: Path) -> Iterator[str]:
     """The address that `python -m netlab lab` prints where there is no browser."""
-    environment = {
-        key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")
-    }
+    environment = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")}
     with subprocess.Popen(
         [sys.executable, "-m", "netlab", "lab", "--dir", str(folder)],
         stdout=subprocess.DEVNULL,

@@ -39,9 +39,7 @@ def main(options: argparse.Namespace) -> int:
     print(f"Your labs are in {folder}.", flush=True)
     if options.copy:
         return 0
-    notebook = next(
-        (d.notebook for d in deliveries if d.notebook.name.startswith(FIRST)), deliveries[0].notebook
-    )
+    notebook = next((d.notebook for d in deliveries if d.notebook.name.startswith(FIRST)), deliveries[0].notebook)
     serve(folder, notebook, browser=not options.no_browser and has_browser())
     return 0
 
@@ -73,9 +71,7 @@ def serve(folder: Path, notebook: Path, *, browser: bool) -> None:
 
 def has_browser() -> bool:
     """Whether a window with a browser can open here; a text browser would take over the terminal."""
-    if sys.platform.startswith("linux") and not (
-        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    ):
+    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return False
     try:
         webbrowser.get()
