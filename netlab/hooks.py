@@ -132,9 +132,7 @@ class Hooks:
         """The functions on that hook, in the order of their calls."""
         return tuple(self._functions[hook])
 
-    def run(
-        self, hook: Hook, skb: Skb, dev_in: str | None, dev_out: str | None, okfn: Callable[[Skb], None]
-    ) -> None:
+    def run(self, hook: Hook, skb: Skb, dev_in: str | None, dev_out: str | None, okfn: Callable[[Skb], None]) -> None:
         """Take the packet over the hook; where every function accepts it, `okfn` takes it on (the NF_HOOK macro)."""
         passed = None
         if record := self.wires.record:
@@ -221,7 +219,9 @@ class Hooks:
             else:
                 walk.repeats += 1
                 if walk.repeats > MAX_REPEATS:
-                    why = f"{entry.name} returned REPEAT {MAX_REPEATS} times: an endless loop, where a real kernel hangs"
+                    why = (
+                        f"{entry.name} returned REPEAT {MAX_REPEATS} times: an endless loop, where a real kernel hangs"
+                    )
                     return self._end(walk, Verdict.DROP, DropReason.NETFILTER_DROP, why)
         self._leave(walk, Verdict.ACCEPT)
         walk.okfn(skb)

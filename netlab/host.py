@@ -11,11 +11,10 @@ ip_rcv, ip_rcv_finish, ip_local_deliver, ip_forward, ip_output and icmp_send of 
 """
 
 from collections.abc import Iterable, Mapping
-from html import escape
 from typing import Final
 
 from netlab import icmp
-from netlab.addresses import InterfaceAddress, format_address, parse_address
+from netlab.addresses import InterfaceAddress, format_address
 from netlab.fragments import Reassembled, Reassembly, fragment
 from netlab.fragments import Refused as FragmentRefused
 from netlab.hooks import HookFunction, Hooks, HookState, Registered, Walk
@@ -37,6 +36,7 @@ DEFAULT_MTU: Final = 1500  # bytes, of Ethernet
 LOOPBACK_MTU: Final = 65536
 CURRENT: Final = (6, 18)
 LAST_OLD: Final = (4, 9)  # the last kernel in which a hook function itself could answer REPEAT
+FIRST_WITHOUT_GLOBAL_HOOKS: Final = (4, 13)
 MAX_REMEMBERED: Final = 65536  # input decisions kept between two changes of the routes
 
 
@@ -88,9 +88,7 @@ class Host:
         for rule in rules:
             self.fib.add_rule(parse_rule(rule))
         self.mtu = {"lo": LOOPBACK_MTU, **dict.fromkeys(given, DEFAULT_MTU), **(mtu or {})}
-        self.hooks = Hooks(
-            name, self.wires, changed=self._changed, enqueue=self._enqueue, old=kernel <= LAST_OLD
-        )
+        self.hooks = Hooks(name, self.wires, changed=self._changed, enqueue=self._enqueue, old=kernel <= LAST_OLD)
         self.kernel = kernel
         self.sockets = Sockets(self)
         for socket in listen:
@@ -111,9 +109,7 @@ class Host:
             NetlabError: there is no such interface.
         """
         self._known(dev)
-        with self.wires.step(
-            f"{packet if isinstance(packet, Packet) else 'bytes'} into {self.name}:{dev}"
-        ) as trace:
+        with self.wires.step(f"{packet if isinstance(packet, Packet) else 'bytes'} into {self.name}:{dev}") as trace:
             number = self.wires.new_number()
             if isinstance(packet, Packet):
                 self.arrive(dev, packet, number)
@@ -149,6 +145,19 @@ class Host:
 
     nf_register_net_hook = register
     nf_unregister_net_hook = unregister
+
+    def nf_register_hook(
+        self, hook: Hook | str, function: HookFunction, priority: int = 0, name: str | None = None
+    ) -> Registered:
+        """The same in kernels before 4.13, where a function was registered for every network namespace at once.
+
+        Raises:
+            NetlabError: this host's kernel no longer has it.
+        """
+        if self.kernel >= FIRST_WITHOUT_GLOBAL_HOOKS:
+            version = ".".join(map(str, self.kernel))
+            raise NetlabError(f"Linux {version} has no nf_register_hook (gone since 4.13): use nf_register_net_hook")
+        return self.register(hook, function, priority, name)
 
     def queue(self, number: int = 0) -> NfQueue:
         """The queue with that number, for a program to bind to."""
@@ -324,9 +333,7 @@ class Host:
         skb.sender = lambda errno, why: self._refuse(skb, errno, why)
         decision = self.fib.lookup(packet.daddr, mark=packet.mark)
         if decision.route is not None and packet.length > self._mtu(decision):
-            self._refuse(
-                skb, "EMSGSIZE", f"{packet.length} bytes do not fit the interface's {self._mtu(decision)}"
-            )
+            self._refuse(skb, "EMSGSIZE", f"{packet.length} bytes do not fit the interface's {self._mtu(decision)}")
         else:
             self._local_out(skb, decision, "a local process")
 
@@ -413,7 +420,7 @@ class Host:
             self._transmit(skb, piece, self.wires.new_number())
 
     def _transmit(self, skb: Skb, packet: Packet, number: int) -> None:
-        """Hand a frame to the link; on an open interface every next hop answers, on a link only the peer's addresses."""
+        """Hand a frame to the link: on an open one every next hop answers, else only the peer's addresses."""
         dev = skb.dev_out
         assert dev is not None and skb.decision is not None
         if dev == "lo":
@@ -426,9 +433,7 @@ class Host:
             self.drop(skb, DropReason.NEIGH_FAILED, f"nobody on {dev} answers for {format_address(next_hop)}")
             return
         if record := self.wires.record:
-            record(
-                Sent(number, self.name, dev, packet, None if next_hop is None else format_address(next_hop))
-            )
+            record(Sent(number, self.name, dev, packet, None if next_hop is None else format_address(next_hop)))
         if peer:
             self.wires.carry(peer.host, peer.dev, packet, number)
 
@@ -449,13 +454,9 @@ class Host:
         decision = self.fib.lookup(packet.saddr, src=saddr, tos=packet.tos & icmp.TOS_MASK)
         if decision.route is None:
             return
-        limited = icmp.LIMITED_TYPES >> error.type & 1 and not (error.type, error.code) == (3, 4)
+        limited = icmp.LIMITED_TYPES >> error.type & 1 and (error.type, error.code) != (3, 4)
         interval = self.sysctls.get("net.ipv4.icmp_ratelimit")
-        if (
-            limited
-            and decision.route.dev != "lo"
-            and not self._peer(packet.saddr).allows_icmp(self._now(), interval)
-        ):
+        if limited and decision.route.dev != "lo" and not self._peer(packet.saddr).allows_icmp(self._now(), interval):
             self._note(skb, "no error is sent: icmp_ratelimit")
             return
         saddr = saddr or self.fib.source_of(decision.route)

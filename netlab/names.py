@@ -145,7 +145,7 @@ class CtState(StrEnum):
 
 
 class DropReason(StrEnum):
-    """Why the kernel freed a packet, by the kernel's names (include/net/dropreason-core.h, SKB_DROP_REASON_ left off)."""
+    """Why the kernel freed a packet: the names of include/net/dropreason-core.h without SKB_DROP_REASON_."""
 
     NOT_SPECIFIED = "NOT_SPECIFIED"
     NO_SOCKET = "NO_SOCKET"

@@ -38,7 +38,7 @@ ICMP_NAMES = {
 
 
 class MalformedPacket(NetlabError):
-    """Bytes that are no IPv4 packet. `field` names the header field that is wrong, `reason` the kernel's drop reason."""
+    """Bytes that are no IPv4 packet. `field` names the wrong header field, `reason` is the kernel's drop reason."""
 
     def __init__(self, field: str, problem: str, reason: DropReason = DropReason.IP_INHDR) -> None:
         super().__init__(f"{field}: {problem}")
@@ -130,9 +130,7 @@ class Packet(NamedTuple):
         return packet.with_(**header) if header else packet
 
     @classmethod
-    def udp(
-        cls, src: str, dst: str, sport: int, dport: int, payload: bytes | str = b"", **header: Any
-    ) -> "Packet":
+    def udp(cls, src: str, dst: str, sport: int, dport: int, payload: bytes | str = b"", **header: Any) -> "Packet":
         """A UDP packet with right checksums."""
         data = _as_bytes(payload)
         head = _UDP.pack(_port("sport", sport), _port("dport", dport), 8 + len(data), 0)
@@ -591,11 +589,7 @@ def _adjusted(payload: bytes, proto: int, old: bytes, new: bytes) -> bytes:
     check = payload[at] << 8 | payload[at + 1]
     if proto == Proto.UDP and not check:
         return payload
-    total = (
-        (0xFFFF - check)
-        + (0xFFFF - int.from_bytes(old, "big") % 0xFFFF)
-        + int.from_bytes(new, "big") % 0xFFFF
-    )
+    total = (0xFFFF - check) + (0xFFFF - int.from_bytes(old, "big") % 0xFFFF) + int.from_bytes(new, "big") % 0xFFFF
     total = (total & 0xFFFF) + (total >> 16)
     total = (total & 0xFFFF) + (total >> 16)
     check = 0xFFFF - total

@@ -1,7 +1,7 @@
 """A scenario in the simulated world."""
 
-from netlab.scenario import AdvanceStep, PacketStep, Scenario, ScenarioError
 from netlab.names import NetlabError
+from netlab.scenario import AdvanceStep, PacketStep, Scenario, ScenarioError
 from netlab.topology import Network
 from netlab.trace import Trace
 

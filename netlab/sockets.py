@@ -77,21 +77,14 @@ class Sockets:
 
     # ---------------------------------------------------------------- what programs do
 
-    def listen(
-        self, socket: str, answer: Callable[[bytes], bytes | None] | None = None
-    ) -> Listener | UdpSocket:
+    def listen(self, socket: str, answer: Callable[[bytes], bytes | None] | None = None) -> Listener | UdpSocket:
         """Open `tcp/80` or `udp/53`. `answer` gets what arrives and returns what to send back (None: nothing).
 
         Raises:
             NetlabError: not a socket, or the port is taken.
         """
         proto, slash, number = socket.partition("/")
-        if (
-            proto not in ("tcp", "udp")
-            or not slash
-            or not number.isdecimal()
-            or not 1 <= int(number) <= 65535
-        ):
+        if proto not in ("tcp", "udp") or not slash or not number.isdecimal() or not 1 <= int(number) <= 65535:
             raise NetlabError(f"{socket!r} is not a socket like tcp/80 or udp/53")
         port = int(number)
         if port in (self._listeners if proto == "tcp" else self._udp):
@@ -225,10 +218,9 @@ class Sockets:
         if message.type > HANDLED_ICMP and message.type not in EXTENDED_ECHO:
             reason = DropReason.UNHANDLED_PROTO if skb.unicast else DropReason.INVALID_PROTO
             return self._host.drop(skb, reason, f"ICMP type {message.type} is unknown")
-        if not skb.unicast and message.type in (icmp.ECHO, icmp.TIMESTAMP):
-            if get("net.ipv4.icmp_echo_ignore_broadcasts"):
-                why = "net.ipv4.icmp_echo_ignore_broadcasts=1"
-                return self._host.drop(skb, DropReason.INVALID_PROTO, why)
+        asks_everybody = not skb.unicast and message.type in (icmp.ECHO, icmp.TIMESTAMP)
+        if asks_everybody and get("net.ipv4.icmp_echo_ignore_broadcasts"):
+            return self._host.drop(skb, DropReason.INVALID_PROTO, "net.ipv4.icmp_echo_ignore_broadcasts=1")
         if message.type == icmp.ECHO:
             if get("net.ipv4.icmp_echo_ignore_all"):
                 return self._note(skb, "not answered: net.ipv4.icmp_echo_ignore_all=1")

@@ -154,10 +154,7 @@ class Connection:
                 self._send(ACK)  # a challenge: an attacker does not see it (RFC 5961)
             return
         length = len(segment.payload) + (segment.flags & FIN)
-        if (
-            not (self._in_window(segment.seq) or self._in_window(segment.seq + length - 1))
-            or segment.flags & SYN
-        ):
+        if not (self._in_window(segment.seq) or self._in_window(segment.seq + length - 1)) or segment.flags & SYN:
             return self._send(ACK)
         if not segment.flags & ACK:
             return
@@ -251,7 +248,5 @@ def reset_for(packet: Packet, segment: Tcp) -> Packet:
     else:
         length = len(segment.payload) + bool(segment.flags & SYN) + bool(segment.flags & FIN)
         flags, seq, ack = "RA", 0, segment.seq + length & WRAP
-    answer = Packet.tcp(
-        packet.dst, packet.src, segment.dport, segment.sport, flags, seq=seq, ack=ack, window=0
-    )
+    answer = Packet.tcp(packet.dst, packet.src, segment.dport, segment.sport, flags, seq=seq, ack=ack, window=0)
     return answer._replace(frag=DF, tos=packet.tos)
