@@ -1,25 +1,43 @@
-"""`python -m netlab run FILE`: a scenario's journey, as text or as JSON."""
+"""`python -m netlab run FILE`: a scenario's journey, as text or as JSON, simulated or on the real kernel."""
 
 import argparse
 import json
 from pathlib import Path
 
 from netlab.scenario import load
-from netlab.simulate import run
+
+MAX_WAIT = 10.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `run`."""
     parser.add_argument("file", type=Path, metavar="FILE.yaml", help="the scenario")
     parser.add_argument("--json", action="store_true", help="print the trace as JSON")
+    parser.add_argument("--kernel", action="store_true", help="on this machine's kernel, in network namespaces")
+    parser.add_argument(
+        "--max-wait",
+        type=float,
+        default=MAX_WAIT,
+        metavar="SECONDS",
+        help="with --kernel, `advance` really waits: refuse to wait longer in all (default: %(default)g)",
+    )
 
 
 def main(options: argparse.Namespace) -> int:
     """Run the scenario and print its trace.
 
     Raises:
-        NetlabError: the file is no scenario.
+        NetlabError: the file is no scenario, or with --kernel, the kernel cannot be asked here.
     """
-    trace = run(load(options.file))
+    scenario = load(options.file)
+    if options.kernel:
+        from netlab.kernel.worker import Worker
+
+        with Worker() as worker:
+            trace = worker.run(scenario, max_wait=options.max_wait)
+    else:
+        from netlab.simulate import run
+
+        trace = run(scenario)
     print(json.dumps(trace.to_json(), indent=1) if options.json else trace)
     return 0

@@ -1,0 +1,178 @@
+"""Where two traces of one scenario differ, one from each world; and the short list of what may differ.
+
+Both are taken in their JSON form, so that recorded traces are compared like fresh ones.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from html import escape
+from itertools import zip_longest
+from typing import Any
+
+from netlab.packet import Icmp, Packet, Tcp
+from netlab.trace import UNKNOWN
+
+Json = Mapping[str, Any]
+
+# What is random, or depends on the time of day, in the kernel; everything else is compared byte for byte:
+# - in frames that a host made itself: IP id, TCP's window, options and initial sequence number (`_masked`);
+# - times of day: ICMP timestamp replies, the IP timestamp option (`_masked`);
+# - the second and later redirects to one source: how soon depends on milliseconds of real time (`_repeated_redirects`).
+_TIMESTAMP_REPLY = 14
+_TIMESTAMP_OPTION = 68
+_REDIRECT = 5
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that the worlds do not agree on."""
+
+    step: int
+    what: str
+    simulator: str
+    kernel: str
+
+    def __str__(self) -> str:
+        return f"step {self.step}, {self.what}\n  simulator: {self.simulator}\n  kernel:    {self.kernel}"
+
+
+@dataclass
+class Comparison:
+    """What came of comparing two traces: the differences, and how many things a world did not know."""
+
+    differences: list[Difference] = field(default_factory=list)
+    unknown: int = 0
+
+    def __bool__(self) -> bool:
+        """True when the worlds agree."""
+        return not self.differences
+
+    def __str__(self) -> str:
+        unknown = f" ({self.unknown} values unknown to one world were left out)" if self.unknown else ""
+        if not self.differences:
+            return f"both worlds agree{unknown}"
+        return "\n".join([*map(str, self.differences), f"{len(self.differences)} differences{unknown}"])
+
+    def _repr_html_(self) -> str:
+        if not self.differences:
+            return f"<p>{escape(str(self))}</p>"
+        rows = "".join(
+            f"<tr><td>{d.step}</td><td>{escape(d.what)}</td><td><code>{escape(d.simulator)}</code></td>"
+            f"<td><code>{escape(d.kernel)}</code></td></tr>"
+            for d in self.differences
+        )
+        head = "".join(f'<th scope="col">{name}</th>' for name in ("step", "what", "simulator", "kernel"))
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def compare(simulator: Json, kernel: Json) -> Comparison:
+    """The differences between two traces of the same scenario, given in the form that `Trace.to_json` makes."""
+    result = Comparison()
+    for number, (left, right) in enumerate(zip(_canonical(simulator), _canonical(kernel), strict=True)):
+        for what, mine in left.items():
+            theirs = right[what]
+            if UNKNOWN in (mine, theirs):
+                result.unknown += 1
+            elif mine != theirs:
+                result.differences += _explain(number, what, mine, theirs)
+    for host in sorted({*simulator["log"], *kernel["log"]} if UNKNOWN not in (simulator["log"], kernel["log"]) else ()):
+        mine, theirs = simulator["log"].get(host, []), kernel["log"].get(host, [])
+        if mine != theirs:
+            last = len(simulator["steps"]) - 1
+            result.differences += _explain(last, f"log of {host}", mine, theirs)
+    return result
+
+
+def _explain(step: int, what: str, mine: Any, theirs: Any) -> Iterator[Difference]:
+    if not isinstance(mine, list):
+        yield Difference(step, what, str(mine), str(theirs))
+        return
+    for place, (left, right) in enumerate(zip_longest(mine, theirs, fillvalue="nothing")):
+        if left != right:
+            yield Difference(step, f"{what} {place}", _line(left), _line(right))
+            return
+
+
+def _line(thing: Any) -> str:
+    return " ".join(f"{key}={value}" for key, value in thing.items()) if isinstance(thing, dict) else str(thing)
+
+
+def _canonical(trace: Json) -> Iterator[dict[str, Any]]:
+    """Each step with packets renumbered in the order of their appearance here, and what may differ masked."""
+    redirected: set[tuple[str, str]] = set()
+    isn: dict[tuple[Any, ...], int] = {}
+    for step in trace["steps"]:
+        gone = _repeated_redirects(step["path"], redirected)
+        path = [row for row in step["path"] if row["packet"] not in gone]
+        made = {(row["host"], row["src"], row["dst"], row["proto"]) for row in path if row["hook"] == "LOCAL_OUT"}
+        frames = [
+            frame | {"hex": _masked(frame, made, isn)}
+            for frame in sorted(step["out"], key=lambda frame: (frame["host"], frame["dev"]))
+            if frame["packet"] not in gone
+        ]
+        numbers: dict[int, int] = {}
+        yield {
+            "errno": step["errno"],
+            "path": _renumbered(path, numbers),
+            "out": _renumbered(frames, numbers),
+            "dropped": _renumbered(step["dropped"], numbers, gone),
+            "delivered": _renumbered(step["delivered"], numbers, gone),
+        }
+
+
+def _renumbered(items: Any, numbers: dict[int, int], gone: Iterable[int] = ()) -> Any:
+    if items == UNKNOWN:
+        return items
+    return [
+        item | {"packet": numbers.setdefault(item["packet"], len(numbers))} for item in items if item["packet"] not in gone
+    ]
+
+
+def _repeated_redirects(path: Iterable[Json], redirected: set[tuple[str, str]]) -> set[int]:
+    """The numbers of redirects to somebody who has had one from this host in this run."""
+    numbers = set()
+    for row in path:
+        if row["hook"] == "LOCAL_OUT" and row.get("type") == _REDIRECT:
+            key = row["host"], row["dst"]
+            if key in redirected:
+                numbers.add(row["packet"])
+            redirected.add(key)
+    return numbers
+
+
+def _masked(frame: Json, made: set[tuple[str, str, str, str]], isn: dict[tuple[Any, ...], int]) -> str:
+    """A frame's bytes as hex, with what may differ replaced by fixed values and the checksums made to fit."""
+    packet = Packet.from_bytes(bytes.fromhex(frame["hex"]))
+    packet = packet._replace(options=_without_times(packet.options), checksum=None)
+    message = packet.l4
+    if isinstance(message, Icmp) and message.type == _TIMESTAMP_REPLY:
+        packet = packet._replace(payload=packet.payload[:12])
+    if any((frame["host"], packet.src, packet.dst) == (host, src, dst) for host, src, dst, _ in made):
+        packet = packet._replace(ip_id=0)
+        if isinstance(message, Tcp):
+            flow = frame["host"], packet.src, message.sport, packet.dst, message.dport
+            if message.flags & 2:
+                isn[flow] = message.seq
+            seq = message.seq - isn.get(flow, 0) & 0xFFFFFFFF
+            head = packet.payload[:4] + seq.to_bytes(4, "big") + packet.payload[8:12] + bytes([0, message.flags])
+            packet = packet._replace(payload=head + message.payload)
+    return packet.to_bytes().hex()
+
+
+def _without_times(options: bytes) -> bytes:
+    """IP options with the times in a timestamp option (RFC 791) zeroed; its addresses and pointer stay."""
+    out = bytearray(options)
+    at = 0
+    while at < len(out) and out[at]:
+        if out[at] == 1:
+            at += 1
+            continue
+        length = out[at + 1] if at + 1 < len(out) else 0
+        if length < 2:
+            break
+        if out[at] == _TIMESTAMP_OPTION and length >= 4:
+            step, skip = (8, 4) if out[at + 3] & 15 else (4, 0)
+            for place in range(at + 4 + skip, min(at + length, len(out)) - 3, step):
+                out[place : place + 4] = bytes(4)
+        at += length
+    return bytes(out)
