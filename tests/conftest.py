@@ -14,6 +14,10 @@ os.environ["NETLAB_SEED"] = str(SEED)
 """Workers of pytest-xdist take the seed from here, so that one run has one seed."""
 
 
+IMPLIED = {"browser": ("chromium",), "kernel": ("ip",)}
+"""The programs that a marker needs without saying so."""
+
+
 def pytest_report_header() -> str:
     size = "whole" if FULL else "a sample"
     return f"netlab: NETLAB_SEED={SEED}, long tests run {size}, CI={CI}"
@@ -23,8 +27,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what this machine lacks, with the reason; in CI nothing may be lacking."""
     if item.get_closest_marker("slow") and not (CI or FULL):
         pytest.skip("slow: runs in CI and in `make full`")
-    tools = [tool for marker in item.iter_markers("needs") for tool in marker.args]
-    missing = [tool for tool in tools if shutil.which(tool) is None]
+    tools = [tool for marker in item.iter_markers() for tool in IMPLIED.get(marker.name, ())]
+    tools += [tool for marker in item.iter_markers("needs") for tool in marker.args]
+    # Debian keeps ip, nft and their like where a plain user's PATH does not look.
+    missing = [tool for tool in tools if not (shutil.which(tool) or shutil.which(tool, path="/usr/sbin:/sbin"))]
     if missing:
         complain = pytest.fail if CI else pytest.skip
         complain(f"not installed here: {', '.join(missing)}")
