@@ -429,8 +429,9 @@ class Host:
         next_hop = skb.decision.next_hop
         peer = self.wires.peers.get((self.name, dev))
         if peer and next_hop is not None and not self._resolves(skb, peer.host.owns(next_hop)):
+            # A real machine asks three times, a second apart, before it gives up; here that takes no time.
             self.report(icmp.Error(icmp.UNREACHABLE, icmp.HOST), skb)
-            self.drop(skb, DropReason.NEIGH_FAILED, f"nobody on {dev} answers for {format_address(next_hop)}")
+            self.drop(skb, DropReason.NEIGH_FAILED, f"nobody on {dev} answers ARP for {format_address(next_hop)}")
             return
         if record := self.wires.record:
             record(Sent(number, self.name, dev, packet, None if next_hop is None else format_address(next_hop)))
