@@ -4,6 +4,7 @@ import os
 import random
 import shutil
 
+import hypothesis
 import pytest
 
 CI = os.environ.get("CI") == "true"
@@ -13,6 +14,10 @@ SEED = int(os.environ.get("NETLAB_SEED") or random.SystemRandom().randrange(2**3
 os.environ["NETLAB_SEED"] = str(SEED)
 """Workers of pytest-xdist take the seed from here, so that one run has one seed."""
 
+
+# The same examples every time in `make test`, fresh ones in `make full`; a slow machine is no failure.
+hypothesis.settings.register_profile("netlab", deadline=None, derandomize=not FULL, print_blob=True)
+hypothesis.settings.load_profile("netlab")
 
 IMPLIED = {"browser": ("chromium",), "kernel": ("ip",)}
 """The programs that a marker needs without saying so."""
