@@ -109,12 +109,19 @@ class Host:
             NetlabError: there is no such interface.
         """
         self._known(dev)
-        with self.wires.step(f"{packet if isinstance(packet, Packet) else 'bytes'} into {self.name}:{dev}") as trace:
-            number = self.wires.new_number()
-            if isinstance(packet, Packet):
-                self.arrive(dev, packet, number)
-            else:
-                self._arrive_bytes(dev, packet, number)
+        if not isinstance(packet, Packet):
+            try:
+                packet = Packet.from_bytes(packet)
+            except MalformedPacket as problem:
+                return self._receive_broken(dev, packet, problem)
+        with self.wires.step(f"{packet} into {self.name}:{dev}") as trace:
+            self.arrive(dev, packet, self.wires.new_number())
+        return trace
+
+    def _receive_broken(self, dev: str, data: bytes, problem: MalformedPacket) -> Trace:
+        with self.wires.step(f"{len(data)} bytes into {self.name}:{dev}") as trace:
+            if record := self.wires.record:
+                record(Dropped(self.wires.new_number(), self.name, problem.reason, None, str(problem)))
         return trace
 
     def send(self, packet: Packet | bytes) -> Trace:
@@ -195,15 +202,6 @@ class Host:
         return self.fib.owner(address) is not None
 
     # ---------------------------------------------------------------- coming in
-
-    def _arrive_bytes(self, dev: str, data: bytes, number: int) -> None:
-        try:
-            packet = Packet.from_bytes(data)
-        except MalformedPacket as problem:
-            if record := self.wires.record:
-                record(Dropped(number, self.name, problem.reason, None, str(problem)))
-            return
-        self.arrive(dev, packet, number)
 
     def arrive(self, dev: str, packet: Packet, number: int, looped: bool = False) -> None:
         """A frame out of the wire, or out of `lo` with the route of its sending side (ip_rcv)."""
