@@ -11,6 +11,7 @@ ip_rcv, ip_rcv_finish, ip_local_deliver, ip_forward, ip_output and icmp_send of 
 """
 
 from collections.abc import Iterable, Mapping
+from html import escape
 from typing import Final
 
 from netlab import icmp
@@ -23,7 +24,7 @@ from netlab.names import DropReason, Hook, NetlabError, Priority, Verdict
 from netlab.packet import DF, MF, OFFSET, MalformedPacket, Packet
 from netlab.peers import Peer, Peers
 from netlab.queue import NfQueue
-from netlab.route import RouteType
+from netlab.route import MAIN, RouteType
 from netlab.route_text import parse_route, parse_rule
 from netlab.routing import Decision, Fib
 from netlab.skb import Skb
@@ -109,13 +110,12 @@ class Host:
             NetlabError: there is no such interface.
         """
         self._known(dev)
-        if not isinstance(packet, Packet):
-            try:
-                packet = Packet.from_bytes(packet)
-            except MalformedPacket as problem:
-                return self._receive_broken(dev, packet, problem)
-        with self.wires.step(f"{packet} into {self.name}:{dev}") as trace:
-            self.arrive(dev, packet, self.wires.new_number())
+        try:
+            found = packet if isinstance(packet, Packet) else Packet.from_bytes(packet)
+        except MalformedPacket as problem:
+            return self._receive_broken(dev, bytes(packet), problem)
+        with self.wires.step(f"{found} into {self.name}:{dev}") as trace:
+            self.arrive(dev, found, self.wires.new_number())
         return trace
 
     def _receive_broken(self, dev: str, data: bytes, problem: MalformedPacket) -> Trace:
@@ -512,3 +512,18 @@ class Host:
             if dev != "lo"
         )
         return f"<Host {self.name}: {addresses}>"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th scope=row>{escape(dev)}</th>"
+            f"<td>{', '.join(str(a) for a in self.fib.addresses(dev)) or 'no address'}</td><td>{self.mtu[dev]}</td></tr>"
+            for dev in self.mtu
+        )
+        routes = escape(str(self.fib.table(MAIN)))
+        functions = escape(str(self.hooks))
+        return (
+            f"<table><caption>{escape(self.name)}</caption><thead><tr><th scope=col>interface</th>"
+            f"<th scope=col>addresses</th><th scope=col>MTU</th></tr></thead><tbody>{rows}</tbody></table>"
+            f"<p>Routes (table main)</p><pre>{routes or 'none'}</pre>"
+            f"<p>Hook functions</p><pre>{functions or 'none'}</pre>"
+        )
