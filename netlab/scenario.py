@@ -19,6 +19,7 @@ from netlab.yaml_text import Where, read_yaml
 
 T = TypeVar("T")
 
+DEFAULT_MTU = 1500  # bytes, of Ethernet
 MIN_MTU, MAX_MTU = 68, 65535  # 68: every IPv4 link must carry that much (RFC 791); what the kernel accepts
 
 
@@ -214,9 +215,7 @@ class _Reader:
             self.words(keys, "routes", parse_route),
             self.words(keys, "rules", parse_rule),
             values,
-            tuple(self.parse(item, _socket) for item in self.sequence(keys["listen"]))
-            if "listen" in keys
-            else (),
+            tuple(self.parse(item, _socket) for item in self.sequence(keys["listen"])) if "listen" in keys else (),
             {dev: self.number(item, MIN_MTU, MAX_MTU) for dev, item in mtu.items()},
         )
 
@@ -230,8 +229,7 @@ class _Reader:
                 )
             listed = isinstance(item.value, list | tuple)
             addresses = [
-                self.parse(element, InterfaceAddress.parse)
-                for element in (self.sequence(item) if listed else [item])
+                self.parse(element, InterfaceAddress.parse) for element in (self.sequence(item) if listed else [item])
             ]
             found[dev] = tuple(addresses)
         return found
@@ -245,9 +243,7 @@ class _Reader:
             self.parse(line, reader)
         return tuple(self.text(line) for line in lines)
 
-    def links(
-        self, where: Where, hosts: dict[str, HostSpec]
-    ) -> tuple[tuple[tuple[str, str], tuple[str, str]], ...]:
+    def links(self, where: Where, hosts: dict[str, HostSpec]) -> tuple[tuple[tuple[str, str], tuple[str, str]], ...]:
         links = []
         taken: set[tuple[str, str]] = set()
         for item in self.sequence(where):
@@ -280,9 +276,7 @@ class _Reader:
         if host not in hosts:
             raise self.fail(where, f"unknown host {host!r} (the hosts are {', '.join(hosts)})")
 
-    def step(
-        self, where: Where, hosts: dict[str, HostSpec], linked: set[tuple[str, str]]
-    ) -> PacketStep | AdvanceStep:
+    def step(self, where: Where, hosts: dict[str, HostSpec], linked: set[tuple[str, str]]) -> PacketStep | AdvanceStep:
         keys = self.mapping(where, ("packet", "advance"), later=("run",))
         if len(keys) != 1:
             raise self.fail(where, "a step is one of 'packet' and 'advance'")
@@ -298,9 +292,7 @@ class _Reader:
         if "into" in keys:
             host, dev = self.interface(keys.pop("into"), hosts)
             if (host, dev) in linked:
-                raise self.fail(
-                    where, f"{host}:{dev} is on a link: packets come in only by an open interface"
-                )
+                raise self.fail(where, f"{host}:{dev} is on a link: packets come in only by an open interface")
         else:
             place = keys.pop("from")
             host = self.text(place)
@@ -309,7 +301,7 @@ class _Reader:
             for key, item in keys.items():
                 if key != "hex":
                     raise self.fail(item, f"{key!r} and 'hex' cannot both be given")
-            return PacketStep(host, dev, self.parse(keys["hex"], _hex))
+            return self._fitting(where, PacketStep(host, dev, self.parse(keys["hex"], _hex)), hosts[host])
         fields: dict[str, Any] = {}
         for key, item in keys.items():
             if key not in _PACKET_FIELDS:
@@ -321,9 +313,18 @@ class _Reader:
             if key not in fields:
                 raise self.fail(where, f"a packet needs the field {key!r}")
         try:
-            return PacketStep(host, dev, packet_bytes(fields))
+            step = PacketStep(host, dev, packet_bytes(fields))
         except NetlabError as problem:
             raise self.fail(where, str(problem)) from None
+        return self._fitting(where, step, hosts[host])
+
+    def _fitting(self, where: Where, step: PacketStep, spec: HostSpec) -> PacketStep:
+        """A step whose packet the interface's link can carry: no frame longer than the MTU ever arrives."""
+        if step.dev is not None:
+            mtu = spec.mtu.get(step.dev, DEFAULT_MTU)
+            if len(step.data) > mtu:
+                raise self.fail(where, f"{len(step.data)} bytes do not fit the mtu of {mtu} of {spec.name}:{step.dev}")
+        return step
 
     def _refuse_shared_addresses(self, where: Where, hosts: dict[str, HostSpec]) -> None:
         owners: dict[int, str] = {}
@@ -334,9 +335,7 @@ class _Reader:
                     owner = owners.setdefault(one.address, f"{host.name}:{dev}")
                     if owner != f"{host.name}:{dev}" or addresses.count(one) > 1:
                         place = places[host.name].items()["interfaces"].items()[dev]
-                        raise self.fail(
-                            place, f"{format_address(one.address)} is an address of {owner} already"
-                        )
+                        raise self.fail(place, f"{format_address(one.address)} is an address of {owner} already")
 
 
 def packet_bytes(fields: Mapping[str, Any]) -> bytes:
@@ -355,9 +354,7 @@ def packet_bytes(fields: Mapping[str, Any]) -> bytes:
         raise NetlabError("'payload' and 'payload_hex' cannot both be given")
     payload = given.pop("payload_hex", None) or given.pop("payload", "").encode()
     src, dst = given.pop("src"), given.pop("dst")
-    later = (
-        header.get("frag_offset", 0) > 0
-    )  # a later fragment: no transport header, the payload is all there is
+    later = header.get("frag_offset", 0) > 0  # a later fragment: no transport header, the payload is all there is
     takes = () if later else _TRANSPORT.get(proto, ())
     for name in given:
         if name not in takes:

@@ -15,14 +15,13 @@ from netlab.addresses import format_address
 from netlab.kernel.namespaces import KernelUnavailable, Namespace
 from netlab.kernel.outside import Outside
 from netlab.names import NetlabError
-from netlab.scenario import HostSpec, Scenario
+from netlab.scenario import DEFAULT_MTU, MAX_MTU, HostSpec, Scenario
 from netlab.sysctls import Sysctls
 
 # What the harness itself needs, beside the sysctls that netlab models: no IPv6 chatter, ...
 _NO_IPV6 = {"net.ipv6.conf.all.disable_ipv6": 1, "net.ipv6.conf.default.disable_ipv6": 1}
 # ... and a next hop on a link that does not answer is given up at once and not after three seconds.
 _IMPATIENT = {"mcast_solicit": 1, "retrans_time_ms": 10}
-_DEFAULT_MTU = 1500
 
 
 def require(program: str, package: str) -> str:
@@ -106,7 +105,7 @@ class Network:
                 f"address {_link_mac(number, 1)} netns {self.machines[peer].namespace.path}"
             )
         lines.setdefault(self.outside.namespace, []).extend(
-            f"link set {port.device} arp off up" for port in self.outside.ports
+            f"link set {port.device} arp off mtu {MAX_MTU} up" for port in self.outside.ports
         )
         for namespace, commands in lines.items():
             self._batch(namespace, commands)
@@ -129,7 +128,7 @@ class Network:
             if arp == "on":
                 for name, value in _IMPATIENT.items():
                     machine.write_sysctl(f"net.ipv4.neigh.{dev.replace('.', '/')}.{name}", value)
-            commands.append(f"link set {dev} arp {arp} mtu {spec.mtu.get(dev, _DEFAULT_MTU)} up")
+            commands.append(f"link set {dev} arp {arp} mtu {spec.mtu.get(dev, DEFAULT_MTU)} up")
         commands += [
             f"neigh add {address} lladdr {mac} dev {dev} nud permanent"
             for dev, address, mac in self._neighbours(spec)

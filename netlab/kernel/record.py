@@ -8,9 +8,10 @@ fragments is recognised by the header fields that a link does not change.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from netlab.kernel.listeners import Datagram
 from netlab.kernel.outside import Frame
 from netlab.kernel.probes import Event, Kind
-from netlab.names import DropReason, Hook, Verdict
+from netlab.names import DropReason, Hook, Proto, Verdict, protocol_name
 from netlab.packet import MalformedPacket, Packet
 from netlab.trace import Delivered, Dropped, Logged, Passed, Sent
 from netlab.trace import Event as TraceEvent
@@ -58,6 +59,7 @@ class Recorder:
     tracked: frozenset[str]
     own: bool
     events: list[TraceEvent] = field(default_factory=list)
+    received: list[Datagram] = field(default_factory=list)
     _numbers: dict[int, int] = field(default_factory=dict)  # by buffer
     _last: dict[int, Passed] = field(default_factory=dict)  # the hook a buffer was in last
     _sent: dict[tuple[str, str, Identity], Passed] = field(
@@ -184,8 +186,16 @@ class Recorder:
         out: list[TraceEvent] = []
         for event in self.events:
             out.append(event)
-            if isinstance(event, Passed) and event.hook is Hook.LOCAL_IN and event.number not in dropped:
-                socket = f"{event.row()['proto']}/{event.packet.dport}"
-                if socket in self.listening.get(event.host, ()):
-                    out.append(Delivered(event.number, event.host, socket, event.packet))
+            if not isinstance(event, Passed) or event.hook is not Hook.LOCAL_IN or event.number in dropped:
+                continue
+            packet = event.packet
+            socket = f"{protocol_name(packet.proto)}/{packet.dport}"
+            if socket not in self.listening.get(event.host, ()):
+                continue
+            if packet.proto == Proto.UDP:
+                datagram = Datagram(event.host, socket, packet.saddr, packet.sport or 0)
+                if datagram not in self.received:
+                    continue
+                self.received.remove(datagram)
+            out.append(Delivered(event.number, event.host, socket, packet))
         return out

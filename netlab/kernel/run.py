@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from errno import errorcode
 
+from netlab.kernel.listeners import Listeners
 from netlab.kernel.network import Network
 from netlab.kernel.probes import BpfProbes, cookie_of
 from netlab.kernel.record import Recorder
@@ -15,6 +16,7 @@ from netlab.scenario import AdvanceStep, PacketStep, Scenario
 from netlab.trace import Received, Refused, Step, Trace
 
 
+_QUIET = 0.005  # seconds
 _TICKS = 6  # CLOCK_MONOTONIC_COARSE: the time of the last timer tick (clock_gettime(2))
 
 
@@ -57,7 +59,10 @@ class _Run:
         }
         specs = network.scenario.hosts.values()
         self.paced = any(spec.sysctls.get("net.ipv4.icmp_ratemask", 1) for spec in specs)
-        self.quiet = 0.02 if network.scenario.links or any(spec.listen for spec in specs) else 0.0
+        self.listeners = [Listeners(name, machine.namespace, machine.spec.listen) for name, machine in machines.items()]
+        # With open interfaces alone the kernel has done all its work when a packet socket's send returns.
+        tcp = any(proto == "tcp" for spec in specs for proto, _ in spec.listen)
+        self.quiet = _QUIET if network.scenario.links or tcp else 0.0
 
     def steps(self) -> Iterator[Step]:
         list(self.probes.read())
@@ -101,9 +106,11 @@ class _Run:
             self.network.outside.settle()
             events = list(self.probes.read())
             frames = self.network.outside.frames()
+            received = [one for listeners in self.listeners for one in listeners.serve()]
             recorder.add(events)
             recorder.add_frames(frames)
-            if events or frames:
+            recorder.received += received
+            if events or frames or received:
                 quiet = self.quiet
             elif quiet:
                 time.sleep(quiet)
