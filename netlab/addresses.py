@@ -15,9 +15,7 @@ def parse_address(text: str) -> int:
         NetlabError: the text is not four decimal numbers from 0 to 255 (no leading zeros: they mean octal elsewhere).
     """
     parts = text.split(".")
-    if len(parts) == 4 and all(
-        p.isascii() and p.isdigit() and str(int(p)) == p and int(p) < 256 for p in parts
-    ):
+    if len(parts) == 4 and all(p.isascii() and p.isdigit() and str(int(p)) == p and int(p) < 256 for p in parts):
         a, b, c, d = map(int, parts)
         return a << 24 | b << 16 | c << 8 | d
     raise NetlabError(f"{text!r} is not an IPv4 address")

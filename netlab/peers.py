@@ -14,9 +14,7 @@ ERROR_COST, ERROR_BURST = (
 )  # ms; net.ipv4.route.error_cost and error_burst, which belong to the whole machine
 REDIRECT_LOAD: Final = 20  # ms: the pause after a redirect, doubled with every further one
 REDIRECT_NUMBER: Final = 9  # so many redirects unheeded, and no more are sent
-REDIRECT_SILENCE: Final = (
-    REDIRECT_LOAD << REDIRECT_NUMBER + 1
-)  # ms without redirects, and counting begins anew
+REDIRECT_SILENCE: Final = REDIRECT_LOAD << REDIRECT_NUMBER + 1  # ms without redirects, and counting begins anew
 LONG_AGO: Final = 60_000  # ms before now: where a new peer's account starts, so that it is full
 
 

@@ -97,9 +97,7 @@ class NfQueue:
             NetlabError: it does not wait here, or the verdict is none.
         """
         if queued not in self.waiting:
-            raise NetlabError(
-                f"packet {queued.id} does not wait in queue {self.number}: was it answered before?"
-            )
+            raise NetlabError(f"packet {queued.id} does not wait in queue {self.number}: was it answered before?")
         if isinstance(verdict, bool) or verdict not in _VERDICTS:
             raise NetlabError(f"{verdict!r} is no verdict")
         if packet is not None and not isinstance(packet, Packet):
@@ -117,16 +115,12 @@ class NfQueue:
         if queued not in self.waiting or self._program is None:
             return
         try:
-            answer = self._program(
-                queued.packet, HookState(walk.hook, self.host, walk.dev_in, walk.dev_out, walk.skb)
-            )
+            answer = self._program(queued.packet, HookState(walk.hook, self.host, walk.dev_in, walk.dev_out, walk.skb))
             verdict, packet = answer if isinstance(answer, tuple) else (answer, None)
             self.answer(queued, verdict, packet)
         except Exception as problem:
             if queued in self.waiting:
-                self._note(
-                    walk, f"the program of queue {self.number} failed: {type(problem).__name__}: {problem}"
-                )
+                self._note(walk, f"the program of queue {self.number} failed: {type(problem).__name__}: {problem}")
                 self.answer(queued, Verdict.DROP)
             else:
                 raise
@@ -141,8 +135,7 @@ class NfQueue:
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f"<tr><td>{one.id}</td><td>{one.hook}</td><td>{escape(str(one.packet))}</td></tr>"
-            for one in self.waiting
+            f"<tr><td>{one.id}</td><td>{one.hook}</td><td>{escape(str(one.packet))}</td></tr>" for one in self.waiting
         )
         return (
             f"<table><caption>{escape(repr(self))}</caption><thead><tr><th>id</th><th>hook</th><th>packet</th></tr>"

@@ -4,42 +4,25 @@ Left out on purpose: retransmission, congestion control, delayed acknowledgement
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from netlab import icmp
 from netlab.addresses import parse_address
+from netlab.ip_output import IpOutput
+from netlab.machine import Machine
 from netlab.names import DropReason, NetlabError, Proto
 from netlab.packet import ICMP_ERRORS, Icmp, Packet, Tcp, Udp
 from netlab.skb import Skb
 from netlab.tcp_connection import RST, Connection, FourTuple, Listener, reset_for
 from netlab.trace import Delivered, Noted, Trace
-from netlab.wires import Wires
 
 if TYPE_CHECKING:
-    from netlab.sysctls import Sysctls
+    pass
 
 EPHEMERAL = range(32768, 61000)  # net.ipv4.ip_local_port_range
 IGMP, UDPLITE = 2, 136
 HANDLED_ICMP = 18  # the highest type that the kernel knows by number
 EXTENDED_ECHO = (42, 43)
-
-
-class Stack(Protocol):
-    """What sockets need of their host."""
-
-    name: str
-    wires: Wires
-    sysctls: "Sysctls"
-
-    def emit(self, packet: Packet, by: str, source: int = 0) -> None: ...
-
-    def drop(self, skb: Skb, reason: DropReason, why: str) -> None: ...
-
-    def report(self, error: icmp.Error, skb: Skb) -> None: ...
-
-    def default_ttl(self) -> int: ...
-
-    def source_for(self, destination: int) -> int: ...
 
 
 class UdpSocket:
@@ -62,8 +45,9 @@ class UdpSocket:
 class Sockets:
     """The sockets of one host, and what answers when there is none."""
 
-    def __init__(self, host: Stack) -> None:
+    def __init__(self, host: Machine, output: IpOutput) -> None:
         self._host = host
+        self._output = output
         self._listeners: dict[int, Listener] = {}
         self._connections: dict[FourTuple, Connection] = {}
         self._udp: dict[int, UdpSocket] = {}
@@ -123,7 +107,7 @@ class Sockets:
         with self._host.wires.step(f"{self._host.name} udp/{sport} sends to {dst}:{dport}") as trace:
             daddr = parse_address(dst)
             packet = Packet.udp("0.0.0.0", dst, sport, dport, data, ttl=self._host.default_ttl())
-            self._host.emit(packet.with_(src=self._host.source_for(daddr)), f"udp/{sport}")
+            self._output.emit(packet.with_(src=self._host.source_for(daddr)), f"udp/{sport}")
         return trace
 
     def ping(self, dst: str, *, id: int = 1, seq: int = 1, payload: bytes = b"netlab") -> Trace:
@@ -131,7 +115,7 @@ class Sockets:
         with self._host.wires.step(f"{self._host.name} pings {dst}") as trace:
             packet = Packet.icmp("0.0.0.0", dst, icmp.ECHO, id=id, seq=seq, payload=payload)
             self._pings.add(id)
-            self._host.emit(packet.with_(ttl=self._host.default_ttl()), "ping")
+            self._output.emit(packet.with_(ttl=self._host.default_ttl()), "ping")
         return trace
 
     # ---------------------------------------------------------------- what arrives
@@ -142,7 +126,7 @@ class Sockets:
         if handler:
             handler(skb)
             return
-        self._host.report(icmp.Error(icmp.UNREACHABLE, icmp.PROTOCOL), skb)
+        self._output.report(icmp.Error(icmp.UNREACHABLE, icmp.PROTOCOL), skb)
         self._host.drop(skb, DropReason.IP_NOPROTO, f"nothing here speaks protocol {skb.packet.proto}")
 
     def _tcp(self, skb: Skb) -> None:
@@ -195,7 +179,7 @@ class Sockets:
                 return self._host.drop(
                     skb, DropReason.NOT_SPECIFIED, f"a broadcast, and nobody on udp/{datagram.dport}"
                 )
-            self._host.report(icmp.Error(icmp.UNREACHABLE, icmp.PORT), skb)
+            self._output.report(icmp.Error(icmp.UNREACHABLE, icmp.PORT), skb)
             return self._host.drop(skb, DropReason.NO_SOCKET, f"nobody listens on udp/{datagram.dport}")
         self._delivered(skb, f"udp/{datagram.dport}")
         data = datagram.payload[: datagram.length - 8]
@@ -204,7 +188,7 @@ class Sockets:
             answer = Packet.udp("0.0.0.0", packet.src, datagram.dport, datagram.sport, reply)
             source = packet.daddr if skb.unicast else self._host.source_for(packet.saddr)
             answer = answer.with_(src=source, ttl=self._host.default_ttl())
-            self._host.emit(answer, f"udp/{datagram.dport}", source)
+            self._output.emit(answer, f"udp/{datagram.dport}", source)
 
     def _icmp(self, skb: Skb) -> None:
         """net/ipv4/icmp.c, icmp_rcv."""
@@ -253,7 +237,7 @@ class Sockets:
         request = skb.packet
         source = request.daddr if skb.unicast else self._host.source_for(request.saddr)
         self._note(skb, "answered by the kernel")
-        self._host.emit(reply.with_(src=source), "the kernel", source)
+        self._output.emit(reply.with_(src=source), "the kernel", source)
 
     def _igmp(self, skb: Skb) -> None:
         self._host.drop(skb, DropReason.NOT_SPECIFIED, "this host takes no part in IGMP")
@@ -261,13 +245,13 @@ class Sockets:
     def _udplite(self, skb: Skb) -> None:
         if len(skb.packet.payload) < 8:
             return self._host.drop(skb, DropReason.PKT_TOO_SMALL, "the UDP-Lite header is cut short")
-        self._host.report(icmp.Error(icmp.UNREACHABLE, icmp.PORT), skb)
+        self._output.report(icmp.Error(icmp.UNREACHABLE, icmp.PORT), skb)
         self._host.drop(skb, DropReason.NO_SOCKET, "nobody here speaks UDP-Lite")
 
     # ---------------------------------------------------------------- small print
 
     def _send_segment(self, packet: Packet, by: str) -> None:
-        self._host.emit(packet.with_(ttl=self._host.default_ttl()), by, packet.saddr)
+        self._output.emit(packet.with_(ttl=self._host.default_ttl()), by, packet.saddr)
 
     def _delivered(self, skb: Skb, socket: str) -> None:
         if record := self._host.wires.record:

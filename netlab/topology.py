@@ -27,9 +27,7 @@ class Network:
         self.hosts: dict[str, Host] = {}
         self.links: list[tuple[str, str]] = []
 
-    def host(
-        self, name: str, interfaces: Mapping[str, str | Iterable[str]] | None = None, **options: Any
-    ) -> Host:
+    def host(self, name: str, interfaces: Mapping[str, str | Iterable[str]] | None = None, **options: Any) -> Host:
         """A new host; `options` as for `Host`.
 
         Raises:

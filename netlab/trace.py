@@ -213,14 +213,10 @@ class Step:
                 if isinstance(e, Sent)
             ],
             "delivered": [
-                {"packet": e.number, "host": e.host, "socket": e.socket}
-                for e in events
-                if isinstance(e, Delivered)
+                {"packet": e.number, "host": e.host, "socket": e.socket} for e in events if isinstance(e, Delivered)
             ],
             "dropped": [
-                {"packet": e.number, "host": e.host, "reason": str(e.reason)}
-                for e in events
-                if isinstance(e, Dropped)
+                {"packet": e.number, "host": e.host, "reason": str(e.reason)} for e in events if isinstance(e, Dropped)
             ],
             "errno": next((e.errno for e in events if isinstance(e, Refused)), None),
         }
@@ -303,8 +299,7 @@ class Trace:
             lines.append(f"step {number}: {step.title}")
             width = max((len(event.host) for event in step.events), default=0)
             lines += [
-                f"  #{event.number} {event.host:<{width}}  {_INDENT[type(event)]}{event}"
-                for event in step.events
+                f"  #{event.number} {event.host:<{width}}  {_INDENT[type(event)]}{event}" for event in step.events
             ]
         return "\n".join(lines)
 

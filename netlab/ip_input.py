@@ -1,0 +1,155 @@
+"""Into a host, and through it (ip_input.c, ip_forward.c).
+
+arrive -> PRE_ROUTING -> route lookup -+-> reassembly -> LOCAL_IN -> sockets
++-> TTL, MTU, redirect -> FORWARD -> out
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from netlab import icmp
+from netlab.fragments import Reassembled, Reassembly
+from netlab.fragments import Refused as FragmentRefused
+from netlab.hooks import Hooks, HookState
+from netlab.ip_output import IpOutput
+from netlab.machine import Machine
+from netlab.martians import InputDecision, InputKind, route_input
+from netlab.names import DropReason, Hook, Verdict
+from netlab.packet import DF, MF, OFFSET, Packet
+from netlab.skb import Skb
+from netlab.trace import Logged, Received, Routed
+
+MAX_REMEMBERED: Final = 65536  # decisions kept between two changes of routes or settings
+
+
+class IpInput:
+    """The receiving side of one host. `sockets` takes what is for the host itself."""
+
+    def __init__(self, host: Machine, hooks: Hooks, output: IpOutput, sockets: Callable[[Skb], None]) -> None:
+        self.host = host
+        self._hooks = hooks
+        self._output = output
+        self._sockets = sockets
+        self._reassembly = Reassembly()
+        self._remembered: dict[tuple[int, int, str, int, int, int], InputDecision] = {}
+        self._remembered_for: tuple[object, int] | None = None
+
+    def arrive(self, dev: str, packet: Packet, number: int, looped: bool = False) -> None:
+        """A frame out of the wire, or out of `lo` with the route of its sending side (ip_rcv)."""
+        if record := self.host.wires.record:
+            record(Received(number, self.host.name, dev, packet))
+        skb = Skb(packet, number, dev)
+        skb.looped = looped
+        if packet.checksum is not None:
+            self.host.drop(skb, DropReason.IP_CSUM, "the header checksum is wrong")
+            return
+        self._hooks.run(Hook.PRE_ROUTING, skb, dev, None, self._route)
+
+    def _route(self, skb: Skb) -> None:
+        """After PRE_ROUTING: what kind of packet is it (ip_rcv_finish)?"""
+        if skb.looped:
+            self._deliver(skb)
+            return
+        found = self._decide(skb)
+        skb.decision = found.decision
+        skb.unicast = found.kind in (InputKind.LOCAL, InputKind.FORWARD, InputKind.UNREACHABLE)
+        if record := self.host.wires.record:
+            record(Routed(skb.number, self.host.name, skb.packet, found))
+            for line in found.log:
+                record(Logged(skb.number, self.host.name, line))
+        if found.kind is InputKind.FORWARD:
+            skb.redirect = found.do_redirect
+            self._forward(skb)
+        elif found.reason is None:
+            self._deliver(skb)
+        else:
+            if found.icmp and self.host.peer(skb.packet.saddr).allows_unreachable(self.host.now()):
+                self._output.report(icmp.Error(*found.icmp), skb)
+            self.host.drop(skb, found.reason, found.lock)
+
+    def _decide(self, skb: Skb) -> InputDecision:
+        """The input decision, remembered until routes or settings change."""
+        packet = skb.packet
+        assert skb.dev_in is not None
+        state = self.host.fib.plan, self.host.sysctls.version
+        if self._remembered_for != state or len(self._remembered) > MAX_REMEMBERED:
+            self._remembered.clear()
+            self._remembered_for = state
+        question = packet.saddr, packet.daddr, skb.dev_in, packet.tos, packet.mark, packet.proto
+        found = self._remembered.get(question)
+        if found is None:
+            found = self._remembered[question] = route_input(
+                self.host.fib,
+                self.host.sysctls,
+                src=packet.saddr,
+                dst=packet.daddr,
+                iif=skb.dev_in,
+                tos=packet.tos,
+                mark=packet.mark,
+                protocol=packet.proto,
+            )
+        return found
+
+    def _deliver(self, skb: Skb) -> None:
+        """For this host: whole packets only (ip_local_deliver)."""
+        if not skb.packet.frag & (MF | OFFSET) or self._reassemble(skb):
+            self._hooks.run(Hook.LOCAL_IN, skb, skb.dev_in, None, self._sockets)
+
+    def _reassemble(self, skb: Skb) -> bool:
+        """Whether the packet is whole now; if not, it is kept for the others, or dropped."""
+        assert skb.dev_in is not None
+        patience = self.host.sysctls.get("net.ipv4.ipfrag_time")
+        found = self._reassembly.add(skb.packet, skb.dev_in, self.host.wires.clock.now, patience)
+        if isinstance(found, Reassembled):
+            skb.packet, skb.pieces = found
+            self.host.note(skb, f"reassembled from {len(found.pieces)} fragments: {found.packet}")
+            return True
+        if isinstance(found, FragmentRefused):
+            self.host.drop(skb, found.reason, found.why)
+        else:
+            self.host.note(skb, "kept until the other fragments come")
+        return False
+
+    def gather(self, packet: Packet, state: HookState) -> Verdict | tuple[Verdict, Packet]:
+        """The hook function of conntrack's defragmentation: steals fragments, hands on the whole packet."""
+        if not packet.is_fragment:
+            return Verdict.ACCEPT
+        patience = self.host.sysctls.get("net.ipv4.ipfrag_time")
+        found = self._reassembly.add(packet, state.dev_in or "lo", self.host.wires.clock.now, patience)
+        if not isinstance(found, Reassembled):
+            return Verdict.STOLEN
+        state.skb.pieces = found.pieces
+        return Verdict.ACCEPT, found.packet
+
+    def give_up_fragments(self) -> None:
+        """Forget packets that did not become whole in time (ip_expire)."""
+        for expired in self._reassembly.expire(self.host.wires.clock.now):
+            if expired.first is None:
+                continue
+            skb = Skb(expired.first, self.host.wires.new_number(), expired.dev)
+            self._output.report(icmp.Error(icmp.TIME_EXCEEDED, 1), skb)
+            self.host.drop(skb, DropReason.FRAG_REASM_TIMEOUT, "the other fragments never came")
+
+    def _forward(self, skb: Skb) -> None:
+        """For somebody else (ip_forward): the checks, one hop less to live, and out by FORWARD."""
+        packet, decision = skb.packet, skb.decision
+        assert decision is not None and decision.route is not None and decision.route.dev is not None
+        if packet.ttl <= 1:
+            self._output.report(icmp.Error(icmp.TIME_EXCEEDED, 0), skb)
+            self.host.drop(skb, DropReason.IP_INHDR, f"its ttl of {packet.ttl} does not last for another hop")
+            return
+        mtu = self.host.mtu_of(decision)
+        if packet.frag & DF and packet.length > mtu and (not skb.pieces or max(skb.pieces) > mtu):
+            self._output.report(icmp.Error(icmp.UNREACHABLE, icmp.FRAGMENTATION_NEEDED, mtu), skb)
+            self.host.drop(
+                skb,
+                DropReason.PKT_TOO_BIG,
+                f"{packet.length} bytes do not fit {mtu}, and DF forbids fragments",
+            )
+            return
+        skb.packet = packet._replace(ttl=packet.ttl - 1)
+        skb.dev_out = decision.route.dev
+        if skb.redirect and self.host.peer(packet.saddr).allows_redirect(self.host.now()):
+            assert decision.next_hop is not None
+            self._output.report(icmp.Error(icmp.REDIRECT, 1, decision.next_hop), skb)
+        self._hooks.run(Hook.FORWARD, skb, skb.dev_in, skb.dev_out, self._output.output)

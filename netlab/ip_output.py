@@ -1,0 +1,192 @@
+"""Out of a host: what it makes itself, what it passes on, and the errors it tells the senders of (ip_output.c, icmp.c).
+
+emit, send_raw -> route lookup -> LOCAL_OUT -+-> POST_ROUTING -> cut to size -> next hop -> link
+forwarded packets ---------------------------+
+"""
+
+from netlab import icmp
+from netlab.addresses import format_address
+from netlab.fragments import fragment
+from netlab.hooks import Hooks, Walk
+from netlab.machine import Machine
+from netlab.martians import ALL_HOSTS, LIMITED_BROADCAST
+from netlab.names import DropReason, Hook
+from netlab.packet import DF, Packet
+from netlab.route import RouteType
+from netlab.routing import Decision
+from netlab.skb import Skb
+from netlab.trace import Emitted, Sent
+
+
+class IpOutput:
+    """The sending side of one host."""
+
+    def __init__(self, host: Machine, hooks: Hooks) -> None:
+        self.host = host
+        self._hooks = hooks
+
+    # ---------------------------------------------------------------- made here
+
+    def emit(self, packet: Packet, by: str, source: int = 0) -> None:
+        """Send a packet that the kernel or a socket of this host made (ip_queue_xmit, ip_push_pending_frames).
+
+        `source` is the address the socket is bound to, which rules may ask for; a source of 0 is filled in.
+        """
+        skb = Skb(packet, self.host.wires.new_number())
+        self.local_out(skb, self.host.fib.lookup(packet.daddr, src=source, mark=packet.mark, tos=packet.tos), by)
+
+    def send_raw(self, packet: Packet) -> None:
+        """Send a packet as a raw socket with IP_HDRINCL does (raw_send_hdrinc): see `Host.send`."""
+        skb = Skb(packet, self.host.wires.new_number())
+        skb.sender = lambda errno, why: self.host.refuse(skb, errno, why)
+        decision = self.host.fib.lookup(packet.daddr, mark=packet.mark)
+        if decision.route is not None and packet.length > self.host.mtu_of(decision):
+            self.host.refuse(
+                skb, "EMSGSIZE", f"{packet.length} bytes do not fit the interface's {self.host.mtu_of(decision)}"
+            )
+        else:
+            self.local_out(skb, decision, "a local process")
+
+    def local_out(self, skb: Skb, decision: Decision, by: str) -> None:
+        """The way from the route lookup to LOCAL_OUT (__ip_local_out)."""
+        if decision.route is None:
+            self.host.routed(skb, decision)
+            skb.refuse(decision.errno or "ENETUNREACH", str(decision))
+            return
+        if not skb.packet.saddr:
+            skb.packet = skb.packet.with_(src=self.host.fib.source_of(decision.route))
+        self.host.write(Emitted(skb.number, self.host.name, skb.packet, by))
+        self.host.routed(skb, decision)
+        self._take_route(skb, decision)
+        self._hooks.run(Hook.LOCAL_OUT, skb, None, skb.dev_out, self.output)
+
+    def _take_route(self, skb: Skb, decision: Decision) -> None:
+        """Out by the route's interface; an own address lies behind `lo`, whatever interface holds it."""
+        assert decision.route is not None
+        skb.decision = decision
+        skb.dev_out = "lo" if decision.route.type is RouteType.LOCAL else decision.route.dev
+
+    def changed(self, walk: Walk, before: Packet) -> bool:
+        """A hook function handed on another packet: does it need another route?
+
+        In LOCAL_OUT what iptables' mangle and nat tables change is routed again at once (ip_route_me_harder); in
+        PRE_ROUTING the lookup is still to come, unless the packet brought its route along over `lo`. In the other hooks
+        the decision has been made, and stays. False where the packet ended here.
+        """
+        skb, packet = walk.skb, walk.skb.packet
+        if walk.hook is Hook.PRE_ROUTING:
+            skb.looped = skb.looped and packet.daddr == before.daddr
+        moved = (packet.saddr, packet.daddr, packet.tos, packet.mark) != (
+            before.saddr, before.daddr, before.tos, before.mark,
+        )  # fmt: skip
+        if walk.hook is not Hook.LOCAL_OUT or not moved:
+            return True
+        decision = self.host.fib.lookup(packet.daddr, src=packet.saddr, mark=packet.mark, tos=packet.tos)
+        self.host.routed(skb, decision)
+        if decision.route is None:
+            self.host.drop(skb, DropReason.NETFILTER_DROP, f"changed, and no route for it any more: {decision}")
+            skb.refuse(decision.errno or "ENETUNREACH", str(decision))
+            return False
+        self._take_route(skb, decision)
+        return True
+
+    # ---------------------------------------------------------------- on its way out
+
+    def output(self, skb: Skb) -> None:
+        """Out of the host by POST_ROUTING (ip_output); this host hears its own broadcasts too (ip_mc_output)."""
+        daddr = skb.packet.daddr
+        if skb.dev_in is None and skb.dev_out != "lo" and self._heard_here(skb, daddr):
+            copy = Skb(skb.packet, skb.number)
+            copy.decision, copy.dev_out = skb.decision, skb.dev_out
+            self._hooks.run(Hook.POST_ROUTING, copy, None, copy.dev_out, self._loop_back)
+        self._hooks.run(Hook.POST_ROUTING, skb, skb.dev_in, skb.dev_out, self._finish_output)
+
+    def _heard_here(self, skb: Skb, daddr: int) -> bool:
+        assert skb.decision is not None and skb.decision.route is not None
+        return skb.decision.route.type is RouteType.BROADCAST or daddr in (ALL_HOSTS, LIMITED_BROADCAST)
+
+    def _loop_back(self, skb: Skb) -> None:
+        assert skb.dev_out is not None
+        self.host.wires.carry(self.host, skb.dev_out, skb.packet, skb.number, looped=True)
+
+    def _finish_output(self, skb: Skb) -> None:
+        """Cut it to the interface's size if need be, and let it go (ip_finish_output)."""
+        assert skb.decision is not None
+        packet, mtu = skb.packet, self.host.mtu_of(skb.decision)
+        if packet.length <= mtu and not skb.pieces:
+            self._transmit(skb, packet, skb.number)
+            return
+        if packet.frag & DF and not skb.pieces:
+            self.report(icmp.Error(icmp.UNREACHABLE, icmp.FRAGMENTATION_NEEDED, mtu), skb)
+            self.host.drop(
+                skb,
+                DropReason.PKT_TOO_BIG,
+                f"{packet.length} bytes do not fit {mtu}, and DF forbids fragments",
+            )
+            return
+        for piece in fragment(packet, mtu, skb.pieces):
+            self._transmit(skb, piece, self.host.wires.new_number())
+
+    def _transmit(self, skb: Skb, packet: Packet, number: int) -> None:
+        """Hand a frame to the link: on an open one every next hop answers, else only the peer's addresses."""
+        dev = skb.dev_out
+        assert dev is not None and skb.decision is not None
+        if dev == "lo":
+            self.host.wires.carry(self.host, "lo", packet, number, looped=True)
+            return
+        next_hop = skb.decision.next_hop
+        peer = self.host.wires.peers.get((self.host.name, dev))
+        if peer and next_hop is not None and not self._resolves(skb, peer.host.owns(next_hop)):
+            # A real machine asks three times, a second apart, before it gives up; here that takes no time.
+            self.report(icmp.Error(icmp.UNREACHABLE, icmp.HOST), skb)
+            self.host.drop(skb, DropReason.NEIGH_FAILED, f"nobody on {dev} answers ARP for {format_address(next_hop)}")
+            return
+        if record := self.host.wires.record:
+            record(Sent(number, self.host.name, dev, packet, None if next_hop is None else format_address(next_hop)))
+        if peer:
+            self.host.wires.carry(peer.host, peer.dev, packet, number)
+
+    def _resolves(self, skb: Skb, owned: bool) -> bool:
+        """Whether ARP finds the next hop; broadcast and multicast need none."""
+        daddr = skb.packet.daddr
+        return owned or daddr >> 28 == 0xE or self._heard_here(skb, daddr)
+
+    # ---------------------------------------------------------------- errors
+
+    def report(self, error: icmp.Error, skb: Skb) -> None:
+        """Tell the sender of a packet what went wrong with it, where that is allowed (icmp_send)."""
+        packet = skb.packet
+        if not skb.unicast or not icmp.may_be_reported(packet):
+            return
+        ours = self.host.fib.address_type(packet.daddr) is RouteType.LOCAL
+        saddr = packet.daddr if ours else self._address_for_errors(skb)
+        decision = self.host.fib.lookup(packet.saddr, src=saddr, tos=packet.tos & icmp.TOS_MASK)
+        if decision.route is None:
+            return
+        limited = icmp.LIMITED_TYPES >> error.type & 1 and (error.type, error.code) != (3, 4)
+        interval = self.host.sysctls.get("net.ipv4.icmp_ratelimit")
+        if (
+            limited
+            and decision.route.dev != "lo"
+            and not self.host.peer(packet.saddr).allows_icmp(self.host.now(), interval)
+        ):
+            self.host.note(skb, "no error is sent: icmp_ratelimit")
+            return
+        saddr = saddr or self.host.fib.source_of(decision.route)
+        answer = icmp.error_packet(error, packet, saddr, self.host.default_ttl(), self.host.mtu_of(decision))
+        self.local_out(Skb(answer, self.host.wires.new_number()), decision, "the kernel")
+
+    def _address_for_errors(self, skb: Skb) -> int:
+        if skb.dev_in and self.host.sysctls.get("net.ipv4.icmp_errors_use_inbound_ifaddr"):
+            return self.host.fib.select_address(skb.dev_in, skb.packet.saddr)
+        return 0
+
+    def _too_often(self, error: icmp.Error, decision: Decision) -> bool:
+        """Whether icmp_ratelimit holds this error back; "fragmentation needed" and errors over `lo` never wait."""
+        assert decision.route is not None
+        if not icmp.LIMITED_TYPES >> error.type & 1 or decision.route.dev == "lo":
+            return False
+        if (error.type, error.code) == (icmp.UNREACHABLE, icmp.FRAGMENTATION_NEEDED):
+            return False
+        interval = self.host.sysctls.get("net.ipv4.icmp_ratelimit")
+        return not self.host.peer(decision.question.dst).allows_icmp(self.host.now(), interval)

@@ -1,0 +1,86 @@
+"""What all parts of one host share: its name, settings and routes, and the pen that writes the journey down."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from netlab.names import DropReason
+from netlab.packet import Packet
+from netlab.peers import Peer, Peers
+from netlab.route import RouteType
+from netlab.routing import Decision, Fib
+from netlab.skb import Skb
+from netlab.sysctls import Sysctls
+from netlab.trace import Dropped, Event, Noted, Routed
+from netlab.trace import Refused as SendRefused
+from netlab.wires import Wires
+
+DEFAULT_MTU: Final = 1500  # bytes, of Ethernet
+LOOPBACK_MTU: Final = 65536
+
+
+class Machine:
+    """The state of one host that has no module of its own, and short ways to say what happened to a packet."""
+
+    def __init__(self, name: str, interfaces: Iterable[str], mtu: Mapping[str, int], wires: Wires) -> None:
+        devices = list(interfaces)
+        self.name = name
+        self.wires = wires
+        self.sysctls = Sysctls(devices)
+        self.fib = Fib(devices)
+        self.mtu = {"lo": LOOPBACK_MTU, **dict.fromkeys(devices, DEFAULT_MTU), **mtu}
+        self._peers = Peers()
+
+    def arrive(self, dev: str, packet: Packet, number: int, looped: bool = False) -> None:
+        """A frame comes in by that interface; `looped` if it is this host's own, with its route."""
+        raise NotImplementedError
+
+    def owns(self, address: int) -> bool:
+        """Whether it answers ARP for this address."""
+        return self.fib.owner(address) is not None
+
+    def default_ttl(self) -> int:
+        """The ttl of packets made here."""
+        return self.sysctls.get("net.ipv4.ip_default_ttl")
+
+    def now(self) -> float:
+        """The time in milliseconds."""
+        return self.wires.clock.now * 1000
+
+    def peer(self, address: int) -> Peer:
+        """The account of errors sent to that address."""
+        return self._peers.of(address, self.now())
+
+    def mtu_of(self, decision: Decision) -> int:
+        """The largest packet in bytes that can go the way of that decision."""
+        route = decision.route
+        assert route is not None and route.dev is not None
+        device = self.mtu["lo" if route.type is RouteType.LOCAL else route.dev]
+        return min(route.mtu, device) if route.mtu else device
+
+    def source_for(self, destination: int) -> int:
+        """The address that a local socket takes towards that destination; 0 where there is no route."""
+        route = self.fib.lookup(destination).route
+        return self.fib.source_of(route) if route else 0
+
+    # ---------------------------------------------------------------- the pen
+
+    def write(self, event: Event) -> None:
+        """Write an event down, if anybody wants to read it."""
+        if record := self.wires.record:
+            record(event)
+
+    def drop(self, skb: Skb, reason: DropReason, why: str) -> None:
+        """The end of a packet (kfree_skb_reason)."""
+        self.write(Dropped(skb.number, self.name, reason, skb.packet, why))
+
+    def note(self, skb: Skb, text: str) -> None:
+        """Something worth telling."""
+        self.write(Noted(skb.number, self.name, text))
+
+    def refuse(self, skb: Skb, errno: str, why: str) -> None:
+        """The local sender's system call fails."""
+        self.write(SendRefused(skb.number, self.name, errno, why))
+
+    def routed(self, skb: Skb, decision: Decision) -> None:
+        """A route was looked up."""
+        self.write(Routed(skb.number, self.name, skb.packet, decision))
