@@ -143,21 +143,15 @@ class Arrival(NamedTuple):
         if is_multicast(dst):
             return self._multicast(protocol, groups)
         if is_multicast(src) or src == LIMITED_BROADCAST:
-            return self._martian_source(
-                DropReason.IP_INVALID_SOURCE, "the source is a multicast or broadcast address"
-            )
+            return self._martian_source(DropReason.IP_INVALID_SOURCE, "the source is a multicast or broadcast address")
         if dst == LIMITED_BROADCAST or src == dst == 0:
             return self._broadcast(None)
         if src == 0:
-            return self._martian_source(
-                DropReason.IP_INVALID_SOURCE, "source 0.0.0.0, and no limited broadcast"
-            )
+            return self._martian_source(DropReason.IP_INVALID_SOURCE, "source 0.0.0.0, and no limited broadcast")
         if dst == 0:
             return self._martian_destination(DropReason.IP_INVALID_DEST, "destination 0.0.0.0")
         if is_loopback(dst) and not self.conf.route_localnet:
-            return self._martian_destination(
-                DropReason.IP_LOCALNET, "destination 127/8 with route_localnet=0"
-            )
+            return self._martian_destination(DropReason.IP_LOCALNET, "destination 127/8 with route_localnet=0")
         if is_loopback(src) and not self.conf.route_localnet:
             return self._martian_source(DropReason.IP_LOCALNET, "source 127/8 with route_localnet=0")
         return self._routed()
@@ -183,10 +177,7 @@ class Arrival(NamedTuple):
         if check.reason:
             return self._martian_source(check.reason, check.lock, decision)
         redirect = (
-            check.on_link
-            and route.dev == self.iif
-            and self.conf.send_redirects
-            and self._shared_link(route.gateway)
+            check.on_link and route.dev == self.iif and self.conf.send_redirects and self._shared_link(route.gateway)
         )
         return InputDecision(InputKind.FORWARD, decision, do_redirect=redirect)
 
@@ -217,9 +208,7 @@ class Arrival(NamedTuple):
             return InputDecision(InputKind.DROP, None, reason, lock=lock)
 
         if self.dst not in groups:
-            return drop(
-                DropReason.NOT_SPECIFIED, f"{self.iif} listens to no group {format_address(self.dst)}"
-            )
+            return drop(DropReason.NOT_SPECIFIED, f"{self.iif} listens to no group {format_address(self.dst)}")
         if is_multicast(self.src) or self.src == LIMITED_BROADCAST:
             return drop(DropReason.IP_INVALID_SOURCE, "the source is a multicast or broadcast address")
         if is_loopback(self.src) and not self.conf.route_localnet:
@@ -256,9 +245,7 @@ class Arrival(NamedTuple):
         mark = self.mark if conf.src_valid_mark else 0
         back = fib.lookup(self.src, src=dst, iif=out_dev, mark=mark, tos=self.tos)
         route = back.route
-        last_resort = (
-            self._reverse_filter(f"no route back to {format_address(self.src)}") if conf.rp_filter else PASSES
-        )
+        last_resort = self._reverse_filter(f"no route back to {format_address(self.src)}") if conf.rp_filter else PASSES
         if route is None:
             return last_resort
         if route.type is RouteType.LOCAL:
@@ -272,9 +259,7 @@ class Arrival(NamedTuple):
         if not fib.addresses(iif):
             return last_resort
         if conf.rp_filter == STRICT:
-            return self._reverse_filter(
-                f"the way back to {format_address(self.src)} is by {route.dev}, not {iif}"
-            )
+            return self._reverse_filter(f"the way back to {format_address(self.src)} is by {route.dev}, not {iif}")
         again = fib.lookup(self.src, src=dst, iif=out_dev, oif=iif, mark=mark, tos=self.tos).route
         on_link = again is not None and again.type is RouteType.UNICAST and again.next_hop_scope >= Scope.HOST
         return SourceCheck(on_link=on_link)
@@ -291,18 +276,13 @@ class Arrival(NamedTuple):
         if self.conf.shared_media:
             return True
         return any(
-            self.src in own.network and (not gateway or gateway in own.network)
-            for own in self.fib.addresses(self.iif)
+            self.src in own.network and (not gateway or gateway in own.network) for own in self.fib.addresses(self.iif)
         )
 
-    def _martian_source(
-        self, reason: DropReason, lock: str, decision: Decision | None = None
-    ) -> InputDecision:
+    def _martian_source(self, reason: DropReason, lock: str, decision: Decision | None = None) -> InputDecision:
         return self._martian(f"source {self._addresses()}, on dev {self.iif}", reason, lock, decision)
 
-    def _martian_destination(
-        self, reason: DropReason, lock: str, decision: Decision | None = None
-    ) -> InputDecision:
+    def _martian_destination(self, reason: DropReason, lock: str, decision: Decision | None = None) -> InputDecision:
         return self._martian(f"destination {self._addresses()}, dev {self.iif}", reason, lock, decision)
 
     def _martian(self, what: str, reason: DropReason, lock: str, decision: Decision | None) -> InputDecision:

@@ -68,9 +68,7 @@ def parse_route_n(text: str) -> list[Line]:
         start = next(number for number, line in enumerate(lines) if line.startswith("Destination"))
     except StopIteration:
         raise NetlabError("no line starts with 'Destination': this is not what `route -n` prints") from None
-    return [
-        parse_line(number, line) for number, line in enumerate(lines[start + 1 :], start + 2) if line.strip()
-    ]
+    return [parse_line(number, line) for number, line in enumerate(lines[start + 1 :], start + 2) if line.strip()]
 
 
 def parse_line(number: int, line: str) -> Line:

@@ -86,7 +86,12 @@ class Route:
     """Take the gateway for reachable on `dev` though no route says so."""
     mtu: int | None = None
     next_hop_scope: Scope = field(default=Scope.NOWHERE, compare=False, repr=False)
-    """How near the next hop is, worked out by the kernel when the route is added (nhc_scope)."""
+    """How near the next hop is (nhc_scope), set by Fib.add: LINK for a gateway, HOST for whatever is on the link."""
+
+    @property
+    def hop(self) -> int | None:
+        """The gateway, where frames really go to it; a gateway that is an address of our own changes nothing."""
+        return self.gateway if self.next_hop_scope is Scope.LINK else None
 
     @property
     def refuses(self) -> bool:
@@ -169,6 +174,8 @@ class Rule:
     action: RuleAction = RuleAction.LOOKUP
     table: int = MAIN
     """Where to look; of no meaning unless the action is lookup."""
+    protocol: int = BOOT
+    """Who added it; the three that a host starts with are the kernel's."""
 
     def matches(self, dst: int, src: int, iif: str, oif: str | None, mark: int, tos: int) -> bool:
         """Whether the rule applies (fib_rule_match in net/core/fib_rules.c)."""
@@ -204,6 +211,8 @@ class Rule:
         parts.append(str(self.action))
         if self.action is RuleAction.LOOKUP:
             parts.append(table_name(self.table))
+        if self.protocol not in (BOOT, KERNEL):
+            parts.append(f"proto {PROTOCOL_NAMES.get(self.protocol, self.protocol)}")
         return " ".join(parts)
 
 

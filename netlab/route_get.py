@@ -4,10 +4,10 @@ from typing import Final
 
 from netlab.addresses import format_address
 from netlab.martians import ALL_HOSTS, InputDecision, InputKind, route_input
-from netlab.names import NetlabError
-from netlab.route import MAIN, Route, RouteType, table_name
+from netlab.names import DropReason, NetlabError
+from netlab.route import Route, RouteType
 from netlab.route_output import OutputDecision, route_output
-from netlab.routing import Fib
+from netlab.routing import Decision, Fib
 from netlab.sysctls import Sysctls
 
 ERRNO_TEXT: Final = {
@@ -46,7 +46,7 @@ def format_route_get(
         output = route_output(fib, sysctls, dst=dst, src=src, oif=oif, mark=mark, tos=tos)
         if output.errno:
             raise NetlabError(f"RTNETLINK answers: {ERRNO_TEXT[output.errno]}")
-        return print_output(output, given_source=src, mark=mark)
+        return print_output(output, dst=dst, given_source=src, mark=mark)
     received = route_input(fib, sysctls, src=src, dst=dst, iif=iif, tos=tos, mark=mark)
     if received.reason:
         raise NetlabError(f"RTNETLINK answers: {ERRNO_TEXT[input_errno(received)]}")
@@ -54,40 +54,38 @@ def format_route_get(
 
 
 def input_errno(received: InputDecision) -> str:
-    """The error that a dropped packet is to `ip route get`."""
-    if received.kind is InputKind.DROP or received.decision is None:
-        return "EINVAL"
-    # Without forwarding whatever is not for this host is "no route to host", whether or not there is a route.
-    return (received.icmp is not None and received.decision.errno) or "EHOSTUNREACH"
+    """The error that a dropped packet is to `ip route get`: without forwarding all strangers are unreachable."""
+    if received.reason is DropReason.IP_INADDRERRORS:
+        return "EHOSTUNREACH"
+    return (received.decision and received.decision.errno) or "EINVAL"
 
 
-def print_output(output: OutputDecision, *, given_source: int, mark: int) -> str:
+def print_output(output: OutputDecision, *, dst: int, given_source: int, mark: int) -> str:
     """The two lines for a packet made here."""
-    route = output.decision.route if output.decision else None
     flags = FLAGS[output.type]
-    if output.dev == "lo" and "local" not in flags:
-        flags = ("local", *flags)
+    if output.dev == "lo" and not flags:
+        flags = ("local",)
     if output.type is RouteType.MULTICAST and output.dst == ALL_HOSTS:
         flags = ("local", "mc")
-    first = [*kind_and_destination(output.type, output.dst), *source_words("from", given_source)]
-    if output.next_hop is not None and output.next_hop != output.dst:
-        first += ["via", format_address(output.next_hop)]
-    first += [f"dev {output.dev}", *table_words(route)]
+    first = [*kind_and_destination(output.type, dst), *source_words("from", given_source)]
+    first += tos_words(output.decision)
+    if output.gateway is not None:
+        first += ["via", format_address(output.gateway)]
+    first += [f"dev {output.dev}", *table_words(output.decision)]
     first += source_words("src", 0 if given_source else output.source)
     first += [*quirk(output.type), *mark_words(mark), "uid 0"]
-    return two_lines(first, flags, mtu_words(route))
+    return two_lines(first, flags, mtu_words(output.route))
 
 
 def print_input(received: InputDecision, *, src: int, dst: int, iif: str, mark: int) -> str:
     """The two lines for a packet that came in by `iif`."""
-    route = received.decision.route if received.decision else None
-    here = received.kind is not InputKind.FORWARD
-    kind = RouteType(received.kind) if here else RouteType.UNICAST
+    route = received.decision.route if received.kind is InputKind.FORWARD and received.decision else None
+    kind = RouteType.UNICAST if route else RouteType(received.kind)
     flags = ("local", "mc") if kind is RouteType.MULTICAST else FLAGS[kind]
-    first = [*kind_and_destination(kind, dst), *source_words("from", src)]
-    if route and route.gateway is not None and not here:
-        first += ["via", format_address(route.gateway)]
-    first += [f"dev {'lo' if here or route is None else route.dev}", *table_words(route)]
+    first = [*kind_and_destination(kind, dst), *source_words("from", src), *tos_words(received.decision)]
+    if route and route.hop is not None:
+        first += ["via", format_address(route.hop)]
+    first += [f"dev {route.dev if route else 'lo'}", *table_words(received.decision)]
     first += [*quirk(kind), *mark_words(mark)]
     if received.do_redirect:
         flags = ("redirect",)
@@ -105,9 +103,16 @@ def kind_and_destination(kind: RouteType, dst: int) -> list[str]:
     return [*([] if kind is RouteType.UNICAST else [str(kind)]), format_address(dst)]
 
 
-def table_words(route: Route | None) -> list[str]:
+def tos_words(decision: Decision | None) -> list[str]:
+    """`tos 0x10`, where the winning route is for that tos only."""
+    tos = decision.route.tos if decision and decision.route else 0
+    return [f"tos 0x{tos:02x}"] if tos else []
+
+
+def table_words(decision: Decision | None) -> list[str]:
     """`table local`; main goes without saying."""
-    return [f"table {table_name(route.table)}"] if route and route.table != MAIN else []
+    table = decision.kernel_table if decision else "main"
+    return [f"table {table}"] if table != "main" else []
 
 
 def source_words(keyword: str, address: int) -> list[str]:

@@ -66,7 +66,7 @@ class RouteTable:
     def remove(self, route: Route) -> None:
         """Take out exactly this route."""
         networks = self._networks[route.prefix.length]
-        rest = tuple(r for r in networks[route.prefix.address] if r is not route)
+        rest = tuple(r for r in networks[route.prefix.address] if r != route)
         if rest:
             networks[route.prefix.address] = rest
         else:
@@ -93,9 +93,7 @@ class RouteTable:
 
     def __iter__(self) -> Iterator[Route]:
         """In the order of `ip route show`: by address, then the longer prefix, then by preference."""
-        places = sorted(
-            (address, -length) for length, networks in self._networks.items() for address in networks
-        )
+        places = sorted((address, -length) for length, networks in self._networks.items() for address in networks)
         for address, negative in places:
             yield from self._networks[-negative][address]
 
@@ -165,11 +163,18 @@ class Decision:
         return table_name(decider.table) if decider else None
 
     @property
+    def kernel_table(self) -> str | None:
+        """The table that `ip route get` names: main instead of local as long as the kernel keeps both in one."""
+        if self.route is None or (self._plan.merged and self.route.table == LOCAL):
+            return "main"
+        return self.table
+
+    @property
     def next_hop(self) -> int | None:
         """The address whose MAC address the frame gets: the gateway, or the destination itself; None without a route."""
         if self.route is None:
             return None
-        return self.question.dst if self.route.gateway is None else self.route.gateway
+        return self.question.dst if self.route.hop is None else self.route.hop
 
     @property
     def why(self) -> tuple[str, ...]:
@@ -201,17 +206,20 @@ class Plan:
     def __init__(self, rules: Sequence[Rule], tables: dict[int, RouteTable], custom_rules: bool) -> None:
         self.merged = not custom_rules
         self.rule_of_table = {rule.table: rule for rule in rules}
-        steps = {number: table.steps() for number, table in tables.items()}
+        self._steps = {number: table.steps() for number, table in tables.items()}
         if self.merged:
-            both = steps[LOCAL] + steps[MAIN]
-            both.sort(
-                key=lambda step: step[0], reverse=True
-            )  # stable: local stays before main at equal length
-            self.searches = [Search(None, MAIN, both), Search(None, DEFAULT, steps.get(DEFAULT, []))]
+            both = self._steps[LOCAL] + self._steps[MAIN]
+            both.sort(key=lambda step: step[0], reverse=True)  # stable: local stays before main at equal length
+            self._steps[LOCAL] = self._steps[MAIN] = both
+            self.searches = [Search(None, number, self.steps(number)) for number in (MAIN, DEFAULT)]
         else:
-            self.searches = [Search(rule, rule.table, steps.get(rule.table, [])) for rule in rules]
+            self.searches = [Search(rule, rule.table, self.steps(rule.table)) for rule in rules]
 
-    def decide(self, question: Question, scope: Scope = Scope.GLOBAL) -> Decision:
+    def steps(self, table: int) -> Sequence[Step]:
+        """The way through one table, which for local and main is one way as long as they are searched together."""
+        return self._steps.get(table, ())
+
+    def decide(self, question: Question, scope: int = Scope.GLOBAL) -> Decision:
         """Search rule by rule (fib_lookup); a throw route and an empty-handed table send on to the next."""
         dst, src, iif, oif, mark, tos = question
         for rule, _, steps in self.searches:
@@ -243,9 +251,7 @@ class Plan:
             if rule is not None and rule.action is not RuleAction.LOOKUP:
                 yield f"rule {rule.priority} ({rule.words()}): matches, and its answer is {decision.errno}"
                 return
-            heading = (
-                "tables local and main" if self.merged and table == MAIN else f"table {table_name(table)}"
-            )
+            heading = "tables local and main" if self.merged and table == MAIN else f"table {table_name(table)}"
             if rule is not None:
                 heading = f"rule {rule.priority} ({rule.words()})"
             candidates = [route for mask, networks in steps for route in networks.get(dst & mask, ())]
@@ -262,7 +268,7 @@ class Plan:
 
 
 def search(
-    steps: Sequence[Step], dst: int, oif: str | None = None, tos: int = 0, scope: Scope = Scope.GLOBAL
+    steps: Sequence[Step], dst: int, oif: str | None = None, tos: int = 0, scope: int = Scope.GLOBAL
 ) -> Route | None:
     """Longest prefix, then the order within the network (fib_table_lookup). Refusing routes care for no `oif`."""
     for mask, networks in steps:

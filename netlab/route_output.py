@@ -9,7 +9,7 @@ from typing import Final
 
 from netlab.addresses import format_address
 from netlab.martians import LIMITED_BROADCAST, LOCAL_MULTICAST, is_loopback, is_multicast
-from netlab.route import RouteType, Scope
+from netlab.route import Route, RouteType, Scope
 from netlab.routing import Decision, Fib
 from netlab.sysctls import Sysctls
 
@@ -25,8 +25,6 @@ class OutputDecision:
     source: int = 0
     """The source address: the sender's own choice, or what the route suggests."""
     dev: str | None = None
-    next_hop: int | None = None
-    """The address whose MAC address the frame gets; None for broadcast and multicast, which need none."""
     type: RouteType = RouteType.UNICAST
     errno: str | None = None
     """What sendto() fails with; None on success."""
@@ -36,6 +34,26 @@ class OutputDecision:
     """What settled it when that was not the lookup."""
 
     @property
+    def next_hop(self) -> int | None:
+        """The address whose MAC address the frame gets; None for broadcast and multicast, which need none."""
+        if self.gateway is None and self.type in (RouteType.BROADCAST, RouteType.MULTICAST):
+            return None
+        return self.dst if self.gateway is None else self.gateway
+
+    @property
+    def route(self) -> Route | None:
+        """The route whose gateway and MTU count: not for 255.255.255.255, nor a default route for a group."""
+        found = self.decision.route if self.decision else None
+        if found is None or self.dst == LIMITED_BROADCAST:
+            return None
+        return None if self.type is RouteType.MULTICAST and found.prefix.length < 4 else found
+
+    @property
+    def gateway(self) -> int | None:
+        """The next hop, where it is not the destination itself."""
+        return self.route.hop if self.route else None
+
+    @property
     def comes_back(self) -> bool:
         """A copy is delivered to this host as well: a broadcast on a real link."""
         return self.type is RouteType.BROADCAST and self.dev != "lo"
@@ -43,7 +61,7 @@ class OutputDecision:
     def __str__(self) -> str:
         if self.errno:
             return f"{format_address(self.dst)}: {self.errno}"
-        via = f" via {format_address(self.next_hop)}" if self.next_hop not in (None, self.dst) else ""
+        via = "" if self.gateway is None else f" via {format_address(self.gateway)}"
         kind = "" if self.type is RouteType.UNICAST else f"{self.type} "
         return f"{kind}{format_address(self.dst)}{via} dev {self.dev} src {format_address(self.source)}"
 
@@ -89,10 +107,7 @@ def route_output(
             kind = RouteType.BROADCAST
         elif is_multicast(dst):
             kind = RouteType.MULTICAST
-        gateway = route.gateway if route else None
-        needs_none = kind in (RouteType.BROADCAST, RouteType.MULTICAST)
-        next_hop = None if needs_none else dst if gateway is None else gateway
-        return OutputDecision(dst, source, dev, next_hop, kind, decision=decision, why=why)
+        return OutputDecision(dst, source, dev, kind, decision=decision, why=why)
 
     if src:
         if is_multicast(src) or src == LIMITED_BROADCAST:
@@ -123,9 +138,7 @@ def route_output(
         if oif is None:
             return fail(decision.errno or "ENETUNREACH", "", decision)
         source = src or fib.select_address(oif, scope=Scope.LINK, localnet=localnet(oif))
-        return out(
-            oif, source, f"no route, but the sender asked for {oif}: taken to be on its link", decision
-        )
+        return out(oif, source, f"no route, but the sender asked for {oif}: taken to be on its link", decision)
     if route.type is RouteType.LOCAL:
         return out("lo", src or route.source or dst, decision=decision)
     dev = route.dev or "lo"

@@ -150,6 +150,8 @@ RULE_KEYWORDS: Final = {
     "pref": Keyword("priority", read_number, "a number"),
     "prio": Keyword("priority", read_number, "a number"),
     "order": Keyword("priority", read_number, "a number"),
+    "proto": Keyword("protocol", read_protocol, "a routing protocol's name or number"),
+    "protocol": Keyword("protocol", read_protocol, "a routing protocol's name or number"),
 }
 
 MULTIPATH: Final = ("nexthop", "nhid")
@@ -161,9 +163,7 @@ def read_value(words: Words, word: Word, keyword: Keyword, given: dict[str, Any]
         raise words.error(word, f"{word.text!r} is given twice")
     value = words.value(word)
     try:
-        return keyword.read(
-            "0.0.0.0/0" if keyword.read == Prefix.parse and value.text == "all" else value.text
-        )
+        return keyword.read("0.0.0.0/0" if keyword.read == Prefix.parse and value.text == "all" else value.text)
     except (ValueError, KeyError):
         raise words.error(value, f"{value.text!r} is not {keyword.kind}") from None
     except NetlabError as error:
@@ -246,11 +246,7 @@ def parse_routes(text: str) -> list[Route]:
     Raises:
         NetlabError: a line that is no route, with its number.
     """
-    return [
-        read_line(number, line, printed_route)
-        for number, line in enumerate(text.splitlines(), 1)
-        if line.strip()
-    ]
+    return [read_line(number, line, printed_route) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
 
 
 def printed_route(line: str) -> Route:
@@ -319,11 +315,7 @@ def parse_rules(text: str) -> list[Rule]:
     Raises:
         NetlabError: a line that is no rule, with its number.
     """
-    return [
-        read_line(number, line, printed_rule)
-        for number, line in enumerate(text.splitlines(), 1)
-        if line.strip()
-    ]
+    return [read_line(number, line, printed_rule) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
 
 
 def printed_rule(line: str) -> Rule:

@@ -77,7 +77,7 @@ class Fib:
         self._owners: dict[int, str] = {}
         self._tables = {number: RouteTable(number) for number in (LOCAL, MAIN)}
         self._rules: tuple[Rule, ...] = (
-            Rule(priority=0, table=LOCAL), Rule(priority=32766, table=MAIN), Rule(priority=32767, table=DEFAULT),
+            Rule(priority=0, table=LOCAL, protocol=KERNEL), Rule(priority=32766, table=MAIN, protocol=KERNEL), Rule(priority=32767, table=DEFAULT, protocol=KERNEL),
         )  # fmt: skip
         self.custom_rules = False
         """Some rule has been added or deleted, at any time: local and main are separate from then on."""
@@ -123,18 +123,14 @@ class Fib:
             self._plan = Plan(self._rules, self._tables, self.custom_rules)
         return self._plan
 
-    def address_type(self, address: int, dev: str | None = None) -> RouteType:
-        """What an address is to this host: local, broadcast, multicast or unicast (inet_addr_type).
-
-        Args:
-            dev: only what the local table says of this interface counts.
-        """
+    def address_type(self, address: int) -> RouteType:
+        """What an address is to this host: local, broadcast, multicast or unicast (inet_addr_type)."""
         if address in (0, LIMITED_BROADCAST):
             return RouteType.BROADCAST
         if address >> 28 == 0xE:
             return RouteType.MULTICAST
-        route = search(self._tables[LOCAL].steps(), address)
-        return route.type if route and (dev is None or route.dev == dev) else RouteType.UNICAST
+        route = search(self.plan.steps(LOCAL), address)
+        return RouteType.UNICAST if route is None or route.refuses else route.type
 
     # ------------------------------------------------------------------ interfaces and their addresses
 
@@ -168,8 +164,7 @@ class Fib:
 
     def device_of(self, address: int) -> str | None:
         """The interface of an address that is local here by whatever route; None if it is not (__ip_dev_find)."""
-        route = self._local_in(address, LOCAL)
-        return self.owner(address) or (route.dev if route else None)
+        return self.owner(address) or self._local_by_route(address, LOCAL)
 
     def add_address(self, dev: str, address: InterfaceAddress) -> None:
         """`ip address add ADDRESS dev DEV`, with the routes that the kernel makes of it (fib_add_ifaddr).
@@ -183,19 +178,15 @@ class Fib:
         if any(a.address == address.address for a in peers):
             raise NetlabError(f"{dev}: {address}: Error: ipv4: Address already assigned.")
         new = Address(address.address, address.length, secondary=bool(peers))
-        split = sum(not a.secondary for a in own)
-        at = len(own) if new.secondary else split
-        self._addresses[dev] = (*own[:at], new, *own[at:])
-        self._owners.setdefault(new.address, dev)
-        self._change()
-        present = self._tables[LOCAL], self._tables[MAIN]
-        for route in self._routes_of(dev, new, peers[0] if peers else new):
-            present[route.table == MAIN].add(route, exclusive=False)
+        at = len(own) if new.secondary else sum(not a.secondary for a in own)
+        self._set_addresses(dev, (*own[:at], new, *own[at:]))
 
     def remove_address(self, dev: str, address: InterfaceAddress, *, promote: bool = False) -> None:
         """`ip address del ADDRESS dev DEV`: what it brought goes, and so do routes that prefer it as their source.
 
         Args:
+            dev: the interface.
+            address: the address with its length.
             promote: promote_secondaries is on: the next address of the subnet takes over; else they all go.
 
         Raises:
@@ -207,51 +198,62 @@ class Fib:
         if gone is None:
             raise NetlabError(f"{dev}: {address}: Error: ipv4: Address not found.")
         heirs = [a for a in own if a.secondary and a.network == gone.network and not gone.secondary]
-        rest = [a for a in own if a is not gone and (promote or a not in heirs)]
-        self._change()
-        for stale in [r for table in self._tables.values() for r in table if self._brought(r, dev, gone)]:
-            self._tables[stale.table].remove(stale)
-        self._addresses[dev] = tuple(a for a in rest if a not in heirs)
+        self._set_addresses(dev, tuple(a for a in own if a is not gone and a not in heirs))
         for heir in heirs if promote else ():
             self.add_address(dev, InterfaceAddress(heir.address, heir.length))
         lost = {a.address for a in own} - {a.address for a in self._addresses[dev]}
-        self._owners = {a.address: name for name, own in self._addresses.items() for a in own}
-        for route in [r for table in self._tables.values() for r in table]:
-            orphan = route.source in lost and self._local_in(route.source or 0, LOCAL) is None
+        for route in [route for table in self._tables.values() for route in table]:
+            # Only in main: fib_sync_down_addr() passes over the other tables.
+            orphan = (
+                route.table == MAIN and route.source in lost and self._local_by_route(route.source or 0, LOCAL) is None
+            )
             if orphan or (route.dev == dev and not self._addresses[dev]):
+                self._change()
                 self._tables[route.table].remove(route)
 
-    def _brought(self, route: Route, dev: str, address: Address) -> bool:
-        """Whether the kernel made this route because of that address, primary or secondary."""
-        if route.protocol != KERNEL or route.dev != dev:
-            return False
-        if address.secondary:
-            return route.type is RouteType.LOCAL and route.prefix == Prefix(address.address, 32)
-        return route.source == address.address
+    def _set_addresses(self, dev: str, addresses: tuple[Address, ...]) -> None:
+        """Give an interface its addresses, and the tables the routes that come and go with them."""
+        before = list(self._routes_of_addresses(dev))
+        self._addresses[dev] = addresses
+        after = list(self._routes_of_addresses(dev))
+        self._owners = {a.address: name for name, own in reversed(self._addresses.items()) for a in own}
+        self._change()
+        for route in before:
+            table = self._tables[route.table]
+            if route not in after and route in table.at(route.prefix):
+                table.remove(route)
+        for route in after:
+            # A second address that is the broadcast address of a first one is not local, and gets no other route.
+            itself = route.type is RouteType.LOCAL and route.prefix.address == route.source
+            if route not in before and (itself or self._local_by_route(route.source or 0, LOCAL)):
+                self._change()
+                self._tables[route.table].add(route, exclusive=False)
 
-    def _routes_of(self, dev: str, address: Address, primary: Address) -> Iterator[Route]:
-        """The routes that one address brings. A secondary one is only local, with the primary as preferred source."""
-        network, loopback = address.network, dev == "lo"
+    def _routes_of_addresses(self, dev: str) -> Iterator[Route]:
+        """The routes that the addresses of an interface bring; a secondary one only makes itself local."""
 
-        def route(type: RouteType, prefix: Prefix, scope: Scope, table: int) -> Route:
+        def route(kind: RouteType, prefix: Prefix, scope: Scope) -> Route:
+            near = Scope.NOWHERE if scope is Scope.HOST else Scope.HOST
+            table = MAIN if kind is RouteType.UNICAST else LOCAL
             return Route(
-                prefix=prefix, type=type, dev=dev, scope=scope, table=table, protocol=KERNEL, source=primary.address,
-                next_hop_scope=Scope.NOWHERE if scope is Scope.HOST else Scope.HOST,
+                prefix=prefix, type=kind, dev=dev, scope=scope, table=table, protocol=KERNEL, source=primary.address,
+                next_hop_scope=near,
             )  # fmt: skip
 
-        yield route(RouteType.LOCAL, Prefix(address.address, 32), Scope.HOST, LOCAL)
-        if address.secondary or not network.address or address.length == 32:
-            return
-        if loopback:
-            yield route(RouteType.LOCAL, network, Scope.HOST, LOCAL)
-        else:
-            yield route(RouteType.UNICAST, network, Scope.LINK, MAIN)
-        if address.length < 31:
-            yield route(RouteType.BROADCAST, Prefix(network.last, 32), Scope.LINK, LOCAL)
+        for own in self._addresses[dev]:
+            network = own.network
+            primary = next(a for a in self._addresses[dev] if a.network == network)
+            yield route(RouteType.LOCAL, Prefix(own.address, 32), Scope.HOST)
+            if own.secondary or not network.address or own.length == 32:
+                continue
+            if dev == "lo":
+                yield route(RouteType.LOCAL, network, Scope.HOST)
+            else:
+                yield route(RouteType.UNICAST, network, Scope.LINK)
+            if own.length < 31:
+                yield route(RouteType.BROADCAST, Prefix(network.last, 32), Scope.LINK)
 
-    def select_address(
-        self, dev: str, dst: int = 0, scope: Scope = Scope.GLOBAL, *, localnet: bool = False
-    ) -> int:
+    def select_address(self, dev: str, dst: int = 0, scope: Scope = Scope.GLOBAL, *, localnet: bool = False) -> int:
         """The source address that a packet out of `dev` gets when nothing else says (inet_select_addr); 0: there is none.
 
         Args:
@@ -324,45 +326,43 @@ class Fib:
                 raise refuse("RTNETLINK answers: No such device")
             route = replace(route, next_hop_scope=Scope.NOWHERE)
         elif route.gateway is None:
-            if route.dev is None:
-                raise refuse("RTNETLINK answers: No such device")
             if route.onlink:
                 raise refuse("Error: Invalid flags for nexthop - PERVASIVE and ONLINK can not be set.")
+            if route.dev is None:
+                raise refuse("RTNETLINK answers: No such device")
             route = replace(route, next_hop_scope=Scope.HOST)
         elif route.onlink:
             if route.scope >= Scope.LINK:
                 raise refuse("Error: Nexthop has invalid scope.")
             if route.dev is None:
                 raise refuse("Error: Nexthop device required for onlink.")
-            if self.address_type(route.gateway, route.dev) is not RouteType.UNICAST:
+            if self.address_type(route.gateway) is not RouteType.UNICAST:
                 raise refuse("Error: Nexthop has invalid gateway.")
             route = replace(route, next_hop_scope=Scope.LINK)
         else:
-            if route.scope >= Scope.LINK:
-                raise refuse("Error: Nexthop has invalid scope.")
             towards = self._towards_gateway(route)
             if towards is None or towards.type not in (RouteType.UNICAST, RouteType.LOCAL):
                 raise refuse("Error: Nexthop has invalid gateway.")
             route = replace(route, dev=towards.dev, next_hop_scope=towards.scope)
-        if route.source is not None and self._local_in(route.source, route.table) is None:
+        if route.source is not None and self._local_by_route(route.source, route.table) is None:
             raise refuse("Error: Invalid prefsrc address.")
         return route
 
     def _towards_gateway(self, route: Route) -> Route | None:
-        """How the gateway is reached: it must be on the link, or an address of our own."""
-        gateway = route.gateway or 0
+        """How the gateway is reached: nearer than the destination, so on the link, or an address of our own."""
+        gateway, nearer = route.gateway or 0, max(Scope.LINK, route.scope + 1)
         if route.table != MAIN and route.table in self._tables:
-            found = search(self._tables[route.table].steps(), gateway, route.dev, scope=Scope.LINK)
+            found = search(self.plan.steps(route.table), gateway, route.dev, scope=nearer)
             if found and not found.refuses:
                 return found
-        return self.plan.decide(Question(gateway, 0, None, route.dev, 0, 0), Scope.LINK).route
+        return self.plan.decide(Question(gateway, 0, None, route.dev, 0, 0), nearer).route
 
-    def _local_in(self, address: int, table: int) -> Route | None:
-        """The route that makes an address one of our own, in this table or in table local."""
+    def _local_by_route(self, address: int, table: int) -> str | None:
+        """The interface of the route that makes an address one of our own, in this table or in table local."""
         for number in {LOCAL if table == MAIN else table, LOCAL} & self._tables.keys():
-            found = search(self._tables[number].steps(), address)
+            found = search(self.plan.steps(number), address)
             if found and found.type is RouteType.LOCAL:
-                return found
+                return found.dev
         return None
 
     def delete(self, prefix: Prefix, *, table: int = MAIN, tos: int = 0, **given: object) -> Route:
@@ -406,11 +406,8 @@ class Fib:
         if rule.priority is None:
             second = self._rules[1].priority if len(self._rules) > 1 else 0
             rule = replace(rule, priority=max((second or 0) - 1, 0))
-        # Priority 0 is compared like none at all: an equal rule of any priority then counts as the same.
-        if any(
-            replace(r, priority=0) == replace(rule, priority=0) and rule.priority in (0, r.priority)
-            for r in self._rules
-        ):
+        # The kernel does not compare the word `not`, neither here nor when a rule is deleted.
+        if any(replace(r, invert=rule.invert) == rule for r in self._rules):
             raise NetlabError(f"{rule.words()}: RTNETLINK answers: File exists")
         self._rules = tuple(sorted((*self._rules, rule), key=lambda r: r.priority or 0))
         self.custom_rules = True
@@ -423,6 +420,9 @@ class Fib:
         Raises:
             NetlabError: `No such file or directory`, the kernel's words for: there is no such rule.
         """
+        given.pop("invert", None)
+        if "table" in given:
+            given.setdefault("action", RuleAction.LOOKUP)
         for rule in self._rules:
             if all(getattr(rule, name) == value for name, value in given.items()):
                 self._rules = tuple(r for r in self._rules if r is not rule)
