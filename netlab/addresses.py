@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 from netlab.names import NetlabError
 
+_OCTETS = {str(number): number for number in range(256)}
+_LENGTHS = {str(number): number for number in range(33)}
+
 
 @lru_cache(maxsize=65536)
 def parse_address(text: str) -> int:
@@ -14,11 +17,11 @@ def parse_address(text: str) -> int:
     Raises:
         NetlabError: the text is not four decimal numbers from 0 to 255 (no leading zeros: they mean octal elsewhere).
     """
-    parts = text.split(".")
-    if len(parts) == 4 and all(p.isascii() and p.isdigit() and str(int(p)) == p and int(p) < 256 for p in parts):
-        a, b, c, d = map(int, parts)
-        return a << 24 | b << 16 | c << 8 | d
-    raise NetlabError(f"{text!r} is not an IPv4 address")
+    try:
+        a, b, c, d = (_OCTETS[part] for part in text.split("."))
+    except (KeyError, ValueError):
+        raise NetlabError(f"{text!r} is not an IPv4 address") from None
+    return a << 24 | b << 16 | c << 8 | d
 
 
 @lru_cache(maxsize=65536)
@@ -105,8 +108,8 @@ def parse_length(text: str, whole: str) -> int:
     Raises:
         NetlabError: neither a number from 0 to 32 nor a netmask.
     """
-    if text.isascii() and text.isdigit() and int(text) <= 32:
-        return int(text)
+    if text in _LENGTHS:
+        return _LENGTHS[text]
     if text.count(".") == 3:
         mask = parse_address(text)
         length = mask.bit_count()
