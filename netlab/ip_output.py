@@ -142,7 +142,8 @@ class IpOutput:
             self.host.drop(skb, DropReason.NEIGH_FAILED, f"nobody on {dev} answers ARP for {format_address(next_hop)}")
             return
         if record := self.host.wires.record:
-            record(Sent(number, self.host.name, dev, packet, None if next_hop is None else format_address(next_hop)))
+            to = None if next_hop is None else format_address(next_hop)
+            record(Sent(number, self.host.name, dev, packet, to, f"{peer.host.name}:{peer.dev}" if peer else None))
         if peer:
             self.host.wires.carry(peer.host, peer.dev, packet, number)
 

@@ -13,7 +13,7 @@ from netlab.machine import Machine
 from netlab.names import DropReason, NetlabError, Proto
 from netlab.packet import ICMP_ERRORS, Icmp, Packet, Tcp, Udp
 from netlab.skb import Skb
-from netlab.tcp_connection import RST, Connection, FourTuple, Listener, reset_for
+from netlab.tcp_connection import RST, Connection, FourTuple, Listener, State, reset_for
 from netlab.trace import Delivered, Noted, Trace
 
 if TYPE_CHECKING:
@@ -156,7 +156,11 @@ class Sockets:
             if skb.unicast and not segment.flags & RST:
                 self._send_segment(reset_for(packet, segment), "the kernel")
             return self._host.drop(skb, DropReason.NO_SOCKET, f"nobody listens on tcp/{segment.dport}")
-        self._delivered(skb, f"tcp/{segment.dport}")
+        if connection.state is State.SYN_RECEIVED and segment.flags & RST and segment.seq == connection.rcv_nxt:
+            # The kernel keeps such a beginning in a table of requests, not yet in a socket (tcp_check_req).
+            self._host.drop(skb, DropReason.NOT_SPECIFIED, "a reset before the handshake was done")
+        else:
+            self._delivered(skb, f"tcp/{segment.dport}")
         connection.receive(segment)
         if connection.gone:
             del self._connections[tuple_]

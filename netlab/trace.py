@@ -117,16 +117,22 @@ class Routed(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """A frame left by an interface. `next_hop` is the address whose hardware address it was sent to, where known."""
+    """A frame left by an interface.
+
+    `next_hop` is the address whose hardware address it was sent to, `peer` the interface at the other end of the link
+    (`server:eth0`): None on an open interface, beyond which lies the outside world.
+    """
 
     number: int
     host: str
     dev: str
     packet: Packet
     next_hop: str | None = None
+    peer: str | None = None
 
     def __str__(self) -> str:
-        return f"sent on {self.dev}" + (f" to {self.next_hop}" if self.next_hop else "") + f": {self.packet}"
+        to = f" to {self.next_hop}" if self.next_hop else ""
+        return f"sent on {self.dev}{to}{f' at {self.peer}' if self.peer else ''}: {self.packet}"
 
 
 class Delivered(NamedTuple):
@@ -202,7 +208,7 @@ class Step:
     events: list[Event] = field(default_factory=list)
 
     def to_json(self, number: int) -> dict[str, Any]:
-        """This step in the JSON form that both worlds share; `out` holds every frame that left by an interface."""
+        """This step in the JSON form that both worlds share; `out` holds the frames that left for the outside."""
         events = self.events
         return {
             "step": number,
@@ -210,7 +216,7 @@ class Step:
             "out": [
                 {"packet": e.number, "host": e.host, "dev": e.dev, "hex": e.packet.to_bytes().hex()}
                 for e in events
-                if isinstance(e, Sent)
+                if isinstance(e, Sent) and e.peer is None
             ],
             "delivered": [
                 {"packet": e.number, "host": e.host, "socket": e.socket} for e in events if isinstance(e, Delivered)
