@@ -41,6 +41,7 @@ NET: Final[dict[str, Setting]] = {
 
 CONF: Final[dict[str, Setting]] = {
     "accept_local": Setting(0),
+    "accept_source_route": Setting(1),
     "forwarding": Setting(0),
     "log_martians": Setting(0),
     "promote_secondaries": Setting(0),
@@ -51,6 +52,9 @@ CONF: Final[dict[str, Setting]] = {
     "src_valid_mark": Setting(0),
 }
 """Settings under net.ipv4.conf that `all`, `default` and every interface have each."""
+
+ALL: Final = {"accept_source_route": 0}
+"""Where `all` starts with another value than an interface does."""
 
 FORWARD: Final = "net.ipv4.ip_forward"
 CONF_PREFIX: Final = "net.ipv4.conf."
@@ -70,6 +74,8 @@ class Conf(NamedTuple):
     shared_media: bool
     promote_secondaries: bool
     src_valid_mark: bool
+    accept_source_route: bool
+    """Both must allow it: packets that say themselves which way they go (IP options LSRR and SSRR)."""
     forwarding: bool
     """The interface's own value alone; writing ip_forward writes it on every interface."""
 
@@ -94,6 +100,7 @@ class Sysctls:
         self._conf: dict[str, Conf] = {}
         for place in ("all", "default"):
             self._values |= {conf_name(place, key): setting.default for key, setting in CONF.items()}
+        self._values |= {conf_name("all", key): value for key, value in ALL.items()}
         for interface in dict.fromkeys(("lo", *interfaces)):
             self.add_interface(interface)
 
@@ -177,6 +184,7 @@ class Sysctls:
             shared_media=either("shared_media"),
             promote_secondaries=either("promote_secondaries"),
             src_valid_mark=either("src_valid_mark"),
+            accept_source_route=bool(everywhere["accept_source_route"] and here["accept_source_route"]),
             forwarding=bool(here["forwarding"]),
         )
 
