@@ -17,6 +17,7 @@ import argparse
 import ast
 import base64
 import inspect
+import json
 import re
 import sys
 import textwrap
@@ -36,7 +37,7 @@ from netlab.grading.exercise import Exercise, Level
 
 LABS = Path(__file__).resolve().parent
 VERSIONS = {"learner": ".", "solution": "solution", "nbgrader": "nbgrader"}
-SOLVER = "solution"  # the LEARNER whose variants the solutions answer
+SOLVER = ""  # the solutions answer the variants of whoever leaves LEARNER empty
 
 DIRECTIVE = re.compile(r":::\{(\w[\w-]*)\} *(.*)")
 PICTURE = re.compile(r"!\[([^\]]*)\]\(([\w-]+\.svg)\)")
@@ -127,9 +128,7 @@ def split(source: Path, lines: list[str], first_line: int) -> Iterator[Block]:
             kind, argument = directive.groups() if directive else ("python", "")
             if kind not in ("python", *DIRECTIVES):
                 known = ", ".join(DIRECTIVES)
-                raise LabError(
-                    f"{source}, line {first_line + number}: unknown directive {kind} (there are {known})"
-                )
+                raise LabError(f"{source}, line {first_line + number}: unknown directive {kind} (there are {known})")
             yield Block(kind, first_line + number, body, argument)
             number = stop + 1
             continue
@@ -147,11 +146,7 @@ def split(source: Path, lines: list[str], first_line: int) -> Iterator[Block]:
 
 def build(lab: Lab, version: str) -> NotebookNode:
     """One of the lab's three notebooks, without outputs, the same on every machine."""
-    cells = [
-        code(
-            'LEARNER = ""  # your name or student number: it picks your variants of some exercises', "learner"
-        )
-    ]
+    cells = [code('LEARNER = ""  # your name or student number: it picks your variants of some exercises', "learner")]
     cells.append(text(title_of(lab), "title"))
     for block in lab.blocks:
         if block.kind == "text":
@@ -179,9 +174,7 @@ def title_of(lab: Lab) -> str:
     needs = " and ".join(f"lab {need}" for need in lab.needs) or "nothing"
     worth = [
         counted(sum(exercise.level is Level.CORE for exercise in lab.exercises.values()), "core exercise"),
-        counted(
-            sum(exercise.level is Level.STRETCH for exercise in lab.exercises.values()), "to stretch", ""
-        ),
+        counted(sum(exercise.level is Level.STRETCH for exercise in lab.exercises.values()), "to stretch", ""),
         counted(sum(exercise.points for exercise in lab.exercises.values()), "point"),
     ]
     counts = ", ".join(filter(None, worth)) if worth[-1] else "ungraded"
@@ -222,9 +215,7 @@ def markdown(lab: Lab, source: str) -> NotebookNode:
     pictures = {name: (lab.folder / name).read_bytes() for _, name in PICTURE.findall(source)}
     cell = text(PICTURE.sub(r"![\1](attachment:\2)", source))
     if pictures:
-        cell.attachments = {
-            name: {"image/svg+xml": base64.b64encode(data).decode()} for name, data in pictures.items()
-        }
+        cell.attachments = {name: {"image/svg+xml": base64.b64encode(data).decode()} for name, data in pictures.items()}
     return cell
 
 
@@ -238,9 +229,7 @@ def entry_check(lab: Lab, block: Block, version: str) -> list[NotebookNode]:
     for number, line in enumerate(filter(None, block.body.split("\n"))):
         mark, words = line[:2], line[2:]
         if mark != ("? " if number % 2 == 0 else "! "):
-            raise LabError(
-                f"{lab.folder.name}/lab.md, line {block.line}: an entry check alternates `? ` and `! `"
-            )
+            raise LabError(f"{lab.folder.name}/lab.md, line {block.line}: an entry check alternates `? ` and `! `")
         unfolding = f"<details><summary>Answer</summary>{escape(words, quote=False)}</details>"
         lines += ["", f"**{words}**" if mark == "? " else unfolding]
     return [text("\n".join(lines), "entry-check")]
@@ -250,14 +239,10 @@ def slip(lab: Lab, block: Block, version: str) -> list[NotebookNode]:
     """A slip of the course text beside the kernel's answer: `textbook:` and `kernel:` paragraphs."""
     match = re.fullmatch(r"textbook: *(.+?)\n+kernel: *(.+)", block.body, re.DOTALL)
     if not match:
-        raise LabError(
-            f"{lab.folder.name}/lab.md, line {block.line}: a slip is `textbook: ...`, then `kernel: ...`"
-        )
+        raise LabError(f"{lab.folder.name}/lab.md, line {block.line}: a slip is `textbook: ...`, then `kernel: ...`")
     textbook, kernel = (" ".join(words.split()) for words in match.groups())
     heading = f"### The textbook says, the kernel says: {block.argument}"
-    return [
-        text(f"{heading}\n\n| the textbook says | the kernel says |\n|---|---|\n| {textbook} | {kernel} |")
-    ]
+    return [text(f"{heading}\n\n| the textbook says | the kernel says |\n|---|---|\n| {textbook} | {kernel} |")]
 
 
 def exercise(lab: Lab, block: Block, version: str) -> list[NotebookNode]:
@@ -324,7 +309,16 @@ def solution(subject: Exercise) -> str:
             segment = ast.get_source_segment(inspect.getsource(module), node)
             assert segment is not None
             return segment
-    return f"{subject.binding} = {reference!r}"
+    return f"{subject.binding} = {literal(reference)}"
+
+
+def literal(value: object) -> str:
+    """A value as somebody would write it: strings in double quotes, a dict with a line for each key."""
+    if isinstance(value, dict):
+        return "{\n" + "".join(f"    {literal(key)}: {literal(part)},\n" for key, part in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(literal, value))}]"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 
 def starting_cell(subject: Exercise) -> str:
@@ -339,9 +333,7 @@ def head_and_body(source: str) -> tuple[str, str]:
     """A function's source in two: up to and with its docstring, and the rest."""
     function = ast.parse(source).body[0]
     assert isinstance(function, ast.FunctionDef)
-    assert ast.get_docstring(function), (
-        f"{function.name} needs a docstring: it is what the learner starts from"
-    )
+    assert ast.get_docstring(function), f"{function.name} needs a docstring: it is what the learner starts from"
     last = function.body[0].end_lineno
     lines = source.split("\n")
     return "\n".join(lines[:last]), "\n".join(lines[last:])
@@ -383,9 +375,7 @@ def rendered(lab: Lab, version: str) -> str:
 def main() -> int:
     """Build all labs, or with --check name every notebook that differs from its source."""
     parser = argparse.ArgumentParser(description="Build the labs' notebooks from their sources.")
-    parser.add_argument(
-        "--check", action="store_true", help="write nothing; exit 1 if a notebook is not up to date"
-    )
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a notebook is not up to date")
     only_check = parser.parse_args().check
     stale = []
     for folder in folders():

@@ -16,6 +16,7 @@ from netlab.grading.notebook import case, check, progress
 from netlab.grading.probes import calling, looking_up
 from netlab.grading.report import Progress, Result, Status
 from netlab.grading.shapes import Function, ListOf, Maybe, OneOf, Table, Whole
+from netlab.grading.sheet import Sheet
 
 __all__ = [
     "Exercise",
@@ -30,6 +31,7 @@ __all__ = [
     "Progress",
     "Result",
     "Seen",
+    "Sheet",
     "Status",
     "Story",
     "Table",

@@ -38,9 +38,7 @@ def lab_folder(lab: str) -> Path:
     Raises:
         NetlabError: there is no such lab.
     """
-    folders = {
-        folder.name[:2]: folder for folder in sorted(labs_folder().glob("[0-9][0-9]_*")) if folder.is_dir()
-    }
+    folders = {folder.name[:2]: folder for folder in sorted(labs_folder().glob("[0-9][0-9]_*")) if folder.is_dir()}
     if lab not in folders:
         raise NetlabError(f"unknown lab {lab!r} (there are {', '.join(folders)})")
     return folders[lab]

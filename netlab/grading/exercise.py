@@ -47,10 +47,17 @@ class Probe:
 
 @dataclass(frozen=True)
 class Seen:
-    """What one probe showed: plain facts to compare, and the packet's journey where there was one."""
+    """What one probe showed: plain facts to compare, and the packet's journey where there was one.
+
+    A journey that is only needed for the one probe that is told may be a function that makes it.
+    """
 
     facts: object
     trace: object = None
+
+    def journey(self) -> object:
+        """The packet's journey, or None."""
+        return self.trace() if callable(self.trace) else self.trace
 
 
 @dataclass(frozen=True)

@@ -96,15 +96,13 @@ def compare(
     )
     if difference is None:
         return Result(exercise, Status.RIGHT)
-    beliefs = [
-        (wrong, [seen_facts(exercise, wrong.answer, probe) for probe in probes]) for wrong in exercise.wrong
-    ]
+    beliefs = [(wrong, [seen_facts(exercise, wrong.answer, probe) for probe in probes]) for wrong in exercise.wrong]
     named = diagnose([seen.facts for seen in want], [seen.facts for seen in got], beliefs)
     return Result(
         exercise,
         Status.WRONG,
         exercise.tell(probes[difference], want[difference], got[difference]),
-        got[difference].trace or want[difference].trace,
+        got[difference].journey() or want[difference].journey(),
         catalogue[named] if named else None,
     )
 

@@ -24,9 +24,7 @@ def diagnose(
     errors = {place for place, pair in enumerate(zip(want, got, strict=True)) if pair[0] != pair[1]}
     best: dict[str, float] = {}
     for wrong, believed in beliefs:
-        predicted = {
-            place for place, pair in enumerate(zip(want, believed, strict=True)) if pair[0] != pair[1]
-        }
+        predicted = {place for place, pair in enumerate(zip(want, believed, strict=True)) if pair[0] != pair[1]}
         if errors <= predicted and all(got[place] == believed[place] for place in errors):
             share = len(errors) / len(predicted)
             best[wrong.misconception] = max(share, best.get(wrong.misconception, 0.0))

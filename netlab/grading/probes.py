@@ -1,6 +1,7 @@
 """Ways to put a probe to an answer that many exercises share."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from netlab.grading.exercise import Probe, Seen
@@ -19,7 +20,7 @@ def calling(returns: Shape, journey: Callable[..., object] | None = None) -> Obs
 
     def observe(answer: Callable[..., object], probe: Probe) -> Seen:
         facts = returns.read(answer(*probe.inputs))
-        return Seen(facts, journey(*probe.inputs) if journey else None)
+        return Seen(facts, partial(journey, *probe.inputs) if journey else None)
 
     return observe
 
@@ -29,6 +30,6 @@ def looking_up(journey: Callable[[Any], object] | None = None) -> Observe:
 
     def observe(answer: dict[Any, object], probe: Probe) -> Seen:
         (key,) = probe.inputs
-        return Seen(answer[key], journey(key) if journey else None)
+        return Seen(answer[key], partial(journey, key) if journey else None)
 
     return observe

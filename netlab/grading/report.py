@@ -1,11 +1,11 @@
 """What a check says: right, or the smallest difference as a packet's journey, with a hint where one fits."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from html import escape
 
 from netlab.grading.exercise import Exercise, Misconception, Story
+from netlab.grading.sheet import Sheet
 from netlab.names import NetlabError
 
 
@@ -148,30 +148,27 @@ class Progress:
         total = sum(exercise.points for exercise, _ in self.rows)
         return f"Lab {self.lab}: {right} of {len(self.rows)} exercises right, {self.points} of {total} points"
 
-    def cells(self) -> Iterable[tuple[str, str, str, str]]:
-        """The rows as text: exercise, level, points, status."""
-        for exercise, result in self.rows:
-            points = f"{result.points if result else 0} of {exercise.points}"
-            yield f"{exercise.id} {exercise.title}", exercise.level, points, status_of(result)
+    @property
+    def sheet(self) -> Sheet:
+        """The summary with a row for each exercise."""
+        rows = [
+            (
+                f"{exercise.id} {exercise.title}",
+                exercise.level.value,
+                f"{result.points if result else 0} of {exercise.points}",
+                status_of(result),
+            )
+            for exercise, result in self.rows
+        ]
+        return Sheet(self.summary, ("exercise", "level", "points", "status"), rows)
 
     def __str__(self) -> str:
-        lines = [
-            f"  {name:<44} {level:<8} {points:>8}  {status}" for name, level, points, status in self.cells()
-        ]
-        return "\n".join([self.summary, *lines])
+        return str(self.sheet)
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        head = "".join(f'<th scope="col">{text}</th>' for text in ("Exercise", "Level", "Points", "Status"))
-        body = "".join(
-            f'<tr><th scope="row">{escape(name)}</th><td>{level}</td><td>{points}</td><td>{status}</td></tr>'
-            for name, level, points, status in self.cells()
-        )
-        return (
-            f"<table><caption>{escape(self.summary)}</caption>"
-            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        )
+        return self.sheet._repr_html_()
 
 
 def status_of(result: Result | None) -> str:

@@ -69,10 +69,7 @@ def test_the_title_says_what_a_lab_costs(lab_of):
 def test_an_exercise_is_statement_answer_check(lab_of):
     statement, answer, check = sources(lab_of(EXERCISE))[2:]
     assert statement == "## Exercise 90.1: double it\n\n*code · core · 3 points*\n\nDouble it."
-    assert (
-        answer
-        == 'def answer_90_1(a):\n    """Twice the number."""\n    raise NotImplementedError("write me")'
-    )
+    assert answer == 'def answer_90_1(a):\n    """Twice the number."""\n    raise NotImplementedError("write me")'
     assert check == 'check("90.1", answer_90_1)'
 
 

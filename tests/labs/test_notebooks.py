@@ -29,9 +29,7 @@ def lab(request) -> build.Lab:
 
 @pytest.mark.parametrize(("lab", "version"), BUILT, ids=built_ids)
 def test_built_notebooks_match_their_source(lab, version):
-    assert lab.path(version).read_text(encoding="utf-8") == build.rendered(lab, version), (
-        "run: python labs/build.py"
-    )
+    assert lab.path(version).read_text(encoding="utf-8") == build.rendered(lab, version), "run: python labs/build.py"
 
 
 def test_a_lab_is_named_once(lab):
@@ -86,7 +84,7 @@ def test_ruff_passes_over_the_notebooks(command, tmp_path):
     for lab, version in BUILT:
         shutil.copy(lab.path(version), tmp_path / f"{lab.folder.name}-{version}.ipynb")
     rules = ["--select", "E,F,W,I,UP,B,PL", "--ignore", "E402,PLR2004,PLR0911,PLR0912,B018,E266"]
-    options = ["--isolated", "--line-length", "110"] + (rules if command == ["check"] else [])
+    options = ["--isolated", "--line-length", "120"] + (rules if command == ["check"] else [])
     done = subprocess.run(
         [sys.executable, "-m", "ruff", *command, *options, tmp_path],
         capture_output=True,
@@ -161,7 +159,6 @@ def test_nbgrader_takes_the_notebooks(tmp_path):
                     for cell in build.build(lab, version).cells
                     if "netlab" in cell.metadata
                 }
-                submitted["cells"][0]["source"] = f'LEARNER = "{build.SOLVER}"'
                 for cell in submitted["cells"]:
                     grade_id = cell["metadata"].get("nbgrader", {}).get("grade_id")
                     cell["source"] = answers.get(grade_id, cell["source"])

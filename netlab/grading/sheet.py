@@ -1,0 +1,33 @@
+"""A small table for a learner to read: counters, evidence, progress."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Rows of text under a heading. The first column names the row; it shows itself as HTML and as text."""
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[object, ...]]
+
+    def __str__(self) -> str:
+        lines = [self.columns, *([str(cell) for cell in row] for row in self.rows)]
+        widths = [max(len(line[column]) for line in lines) for column in range(len(self.columns))]
+        padded = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
+        return "\n".join([self.caption, *("  " + line.rstrip() for line in padded)])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        head = "".join(f'<th scope="col">{escape(column)}</th>' for column in self.columns)
+        body = "".join(
+            f'<tr><th scope="row">{escape(str(row[0]))}</th>'
+            + "".join(f"<td>{escape(str(cell))}</td>" for cell in row[1:])
+            + "</tr>"
+            for row in self.rows
+        )
+        caption = escape(self.caption)
+        return f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
