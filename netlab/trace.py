@@ -230,11 +230,15 @@ class Step:
 
 @dataclass(slots=True)
 class Trace:
-    """All steps of a run, in one of the two worlds. `kernel` is the kernel's release where it is the real one."""
+    """All steps of a run, in one of the two worlds. `kernel` is the kernel's release where it is the real one.
+
+    `unknown` names the parts that this world could not see; in the JSON form they are the string "unknown".
+    """
 
     steps: list[Step] = field(default_factory=list)
     world: World = World.SIMULATOR
     kernel: str | None = None
+    unknown: tuple[str, ...] = ()
 
     @property
     def events(self) -> Iterator[Event]:
@@ -282,11 +286,14 @@ class Trace:
 
     def to_json(self) -> dict[str, Any]:
         """The form that `python -m netlab run --json` prints, the same for both worlds."""
+        steps = [step.to_json(number) for number, step in enumerate(self.steps)]
+        for step in steps:
+            step |= {part: UNKNOWN for part in self.unknown if part in step}
         return {
             "world": self.world.value,
             "kernel": self.kernel,
-            "steps": [step.to_json(number) for number, step in enumerate(self.steps)],
-            "log": self.log,
+            "steps": steps,
+            "log": UNKNOWN if "log" in self.unknown else self.log,
         }
 
     def frame(self) -> "pandas.DataFrame":

@@ -16,8 +16,9 @@ Json = Mapping[str, Any]
 
 # What is random, or depends on the time of day, in the kernel; everything else is compared byte for byte:
 # - in frames that a host made itself: IP id, TCP's window, options and initial sequence number (`_masked`);
-# - times of day: ICMP timestamp replies, the IP timestamp option (`_masked`);
-# - the second and later redirects to one source: how soon depends on milliseconds of real time (`_repeated_redirects`).
+# - times of day: ICMP timestamp replies, the IP timestamp option, also where an ICMP error quotes it (`_masked`);
+# - redirects to a source that has been due one before: the next one comes after milliseconds of real time
+#   (`_repeated_redirects`).
 _TIMESTAMP_REPLY = 14
 _TIMESTAMP_OPTION = 68
 _REDIRECT = 5
@@ -99,10 +100,10 @@ def _line(thing: Any) -> str:
 
 def _canonical(trace: Json) -> Iterator[dict[str, Any]]:
     """Each step with packets renumbered in the order of their appearance here, and what may differ masked."""
-    redirected: set[tuple[str, str]] = set()
+    bounced: set[tuple[str, str]] = set()
     isn: dict[tuple[Any, ...], int] = {}
     for step in trace["steps"]:
-        gone = _repeated_redirects(step["path"], redirected)
+        gone = _repeated_redirects(step["path"], bounced)
         path = [row for row in step["path"] if row["packet"] not in gone]
         made = {(row["host"], row["src"], row["dst"], row["proto"]) for row in path if row["hook"] == "LOCAL_OUT"}
         frames = [
@@ -128,15 +129,14 @@ def _renumbered(items: Any, numbers: dict[int, int], gone: Iterable[int] = ()) -
     ]
 
 
-def _repeated_redirects(path: Iterable[Json], redirected: set[tuple[str, str]]) -> set[int]:
-    """The numbers of redirects to somebody who has had one from this host in this run."""
-    numbers = set()
-    for row in path:
-        if row["hook"] == "LOCAL_OUT" and row.get("type") == _REDIRECT:
-            key = row["host"], row["dst"]
-            if key in redirected:
-                numbers.add(row["packet"])
-            redirected.add(key)
+def _repeated_redirects(path: Iterable[Json], bounced: set[tuple[str, str]]) -> set[int]:
+    """The numbers of redirects to somebody whose packets this host has sent back out the way they came before."""
+    numbers = {
+        row["packet"]
+        for row in path
+        if row["hook"] == "LOCAL_OUT" and row.get("type") == _REDIRECT and (row["host"], row["dst"]) in bounced
+    }
+    bounced |= {(row["host"], row["src"]) for row in path if row["hook"] == "FORWARD" and row["in"] == row["out"]}
     return numbers
 
 
@@ -147,6 +147,9 @@ def _masked(frame: Json, made: set[tuple[str, str, str, str]], isn: dict[tuple[A
     message = packet.l4
     if isinstance(message, Icmp) and message.type == _TIMESTAMP_REPLY:
         packet = packet._replace(payload=packet.payload[:12])
+    if quoted := packet.quoted:
+        body = quoted._replace(options=_without_times(quoted.options)).to_bytes()
+        packet = packet._replace(payload=packet.payload[:2] + bytes(2) + packet.payload[4:8] + body)
     if any((frame["host"], packet.src, packet.dst) == (host, src, dst) for host, src, dst, _ in made):
         packet = packet._replace(ip_id=0)
         if isinstance(message, Tcp):

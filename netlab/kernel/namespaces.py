@@ -6,6 +6,7 @@ Sources: unshare(2), setns(2), user_namespaces(7), prctl(2).
 
 import ctypes
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,20 @@ def _call(function: str, *arguments: int) -> None:
     if getattr(_libc, function)(*arguments):
         number = ctypes.get_errno()
         raise OSError(number, f"{function}: {os.strerror(number)}")
+
+
+def require(program: str, package: str) -> str:
+    """The full path of a program.
+
+    Raises:
+        KernelUnavailable: it is not installed; the message names the Debian package.
+    """
+    found = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
+    if not found:
+        raise KernelUnavailable(
+            f"{program} is not installed (apt install {package}). The simulator works without it"
+        )
+    return found
 
 
 def die_with_parent(parent: int) -> None:

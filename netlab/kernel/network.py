@@ -5,14 +5,14 @@ Devices have the scenario's names, so everything the kernel prints reads as the 
 """
 
 import os
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 from netlab.addresses import format_address
-from netlab.kernel.namespaces import KernelUnavailable, Namespace
+from netlab.kernel.namespaces import KernelUnavailable, Namespace, require
+from netlab.kernel.netlink import number_namespace
 from netlab.kernel.outside import Outside
 from netlab.names import NetlabError
 from netlab.scenario import DEFAULT_MTU, MAX_MTU, HostSpec, Scenario
@@ -22,20 +22,6 @@ from netlab.sysctls import Sysctls
 _NO_IPV6 = {"net.ipv6.conf.all.disable_ipv6": 1, "net.ipv6.conf.default.disable_ipv6": 1}
 # ... and a next hop on a link that does not answer is given up at once and not after three seconds.
 _IMPATIENT = {"mcast_solicit": 1, "retrans_time_ms": 10}
-
-
-def require(program: str, package: str) -> str:
-    """The full path of a program.
-
-    Raises:
-        KernelUnavailable: it is not installed; the message names the Debian package.
-    """
-    found = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
-    if not found:
-        raise KernelUnavailable(
-            f"{program} is not installed (apt install {package}). The simulator works without it"
-        )
-    return found
 
 
 class Machine:
@@ -85,6 +71,8 @@ class Network:
         self.scenario = scenario
         self.machines = {name: Machine(spec) for name, spec in scenario.hosts.items()}
         self.outside = Outside(list(scenario.open_interfaces()))
+        for number, machine in enumerate(self.machines.values()):
+            number_namespace(self.outside.namespace, machine.namespace, number)
         self._connect()
         for machine in self.machines.values():
             self._configure(machine)

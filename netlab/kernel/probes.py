@@ -16,6 +16,7 @@ from socket import SOL_SOCKET, socket
 from typing import Final, Protocol
 
 from netlab.kernel import bpf
+from netlab.kernel.netlink import LostEvents
 from netlab.kernel.namespaces import KernelUnavailable, Namespace
 from netlab.names import Hook
 
@@ -50,10 +51,6 @@ class Event:
     tracking: int = 0
     data: bytes = b""
     text: str = ""
-
-
-class LostEvents(RuntimeError):
-    """The kernel had more to tell than the buffer could hold, so the run cannot be trusted."""
 
 
 class Probes(Protocol):

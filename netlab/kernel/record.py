@@ -49,22 +49,20 @@ class Recorder:
     """Turns the events of one step into the trace's.
 
     `hosts` names the namespaces by cookie, `devices` gives each host's interfaces by number, `listening` the sockets
-    (like "tcp/80") by host, `tracked` the hosts with connection tracking. `own` says that the step sends a packet,
-    which then has the number 0.
+    (like "tcp/80") by host, `tracked` the hosts with connection tracking. `undecided`
+    is the verdict of a hook that a packet was neither seen to leave nor dropped in.
     """
 
     hosts: Mapping[int, str]
     devices: Mapping[str, Mapping[int, str]]
     listening: Mapping[str, frozenset[str]]
     tracked: frozenset[str]
-    own: bool
+    undecided: str
     events: list[TraceEvent] = field(default_factory=list)
     received: list[Datagram] = field(default_factory=list)
-    _numbers: dict[int, int] = field(default_factory=dict)  # by buffer
     _last: dict[int, Passed] = field(default_factory=dict)  # the hook a buffer was in last
-    _sent: dict[tuple[str, str, Identity], Passed] = field(
-        default_factory=dict
-    )  # left POST_ROUTING, by way out
+    _sent: dict[tuple[str, str, Identity], Passed] = field(default_factory=dict)  # left POST_ROUTING, by way out
+    _flying: dict[tuple[Identity, int], int] = field(default_factory=dict)  # the numbers of those, by what they are
     _pieces: dict[tuple[Identity, int], int] = field(default_factory=dict)  # fragments that have a number
     _next: int = 0
 
@@ -117,29 +115,23 @@ class Recorder:
             packet,
             "STOLEN",
         )
-        self._numbers[event.skb] = number
         self._last[event.skb] = passed
         self.events.append(passed)
 
     def _number(self, event: Event, packet: Packet) -> int:
         """A packet's number: an old one if the buffer, or failing that the packet, has been seen before."""
-        last = self._last.get(event.skb)
-        if event.hook is Hook.LOCAL_OUT or last is None:
-            pass
-        elif (
-            event.hook is not Hook.PRE_ROUTING
-            or last.hook is Hook.POST_ROUTING
-            and _identity(last.packet) == _identity(packet)
-        ):
-            return last.number
-        if (
-            event.hook is Hook.POST_ROUTING
-        ):  # a copy of a packet that is going out: the host hears its own broadcast
-            for passed in reversed(self._last.values()):
+        if event.hook is Hook.PRE_ROUTING:
+            number = self._flying.pop((_identity(packet), packet.frag), None)
+            if number is not None:
+                return number
+            if packet.is_fragment and self._next:
+                return self._piece(packet)
+        elif event.hook is not Hook.LOCAL_OUT:
+            if last := self._last.get(event.skb):
+                return last.number
+            for passed in reversed(self._last.values()):  # the host hears its own broadcast: a copy of it goes out first
                 if passed.packet == packet:
                     return passed.number
-        if event.hook is Hook.PRE_ROUTING and packet.is_fragment and self._next:
-            return self._piece(packet)
         return self._new_number()
 
     def _piece(self, packet: Packet) -> int:
@@ -155,6 +147,7 @@ class Recorder:
         passed.verdict = Verdict.ACCEPT.name
         if passed.hook is Hook.POST_ROUTING and passed.dev_out:
             self._sent[passed.host, passed.dev_out, _identity(passed.packet)] = passed
+            self._flying[_identity(passed.packet), passed.packet.frag] = passed.number
 
     def _state(self, event: Event) -> str | None:
         if self.hosts[event.namespace] not in self.tracked:
@@ -166,7 +159,7 @@ class Recorder:
         passed = self._last.get(event.skb)
         if passed is not None:
             number = passed.number
-            if passed.verdict == Verdict.STOLEN.name and event.text == DropReason.NETFILTER_DROP:
+            if passed.verdict == self.undecided and event.text == DropReason.NETFILTER_DROP:
                 passed.packet, passed.state, passed.verdict = (
                     as_packet(event.data),
                     self._state(event),

@@ -8,14 +8,16 @@ from errno import errorcode
 
 from netlab.kernel.listeners import Listeners
 from netlab.kernel.network import Network
-from netlab.kernel.probes import BpfProbes, cookie_of
+from netlab.kernel.probes import BpfProbes, Probes, cookie_of
 from netlab.kernel.record import Recorder
-from netlab.names import NetlabError, World
+from netlab.kernel.traces import TraceProbes
+from netlab.names import NetlabError, Verdict, World
 from netlab.packet import MalformedPacket, Packet
 from netlab.scenario import AdvanceStep, PacketStep, Scenario
-from netlab.trace import Received, Refused, Step, Trace
+from netlab.trace import UNKNOWN, Received, Refused, Step, Trace
 
 
+_UNKNOWN = ("dropped", "log")  # what the probes of those who are not root do not see
 _QUIET = 0.005  # seconds
 _TICKS = 6  # CLOCK_MONOTONIC_COARSE: the time of the last timer tick (clock_gettime(2))
 
@@ -24,8 +26,10 @@ class WaitRefused(NetlabError):
     """The scenario would have to wait longer than the caller allows."""
 
 
-def run(scenario: Scenario, *, max_wait: float) -> Trace:
-    """The trace of that scenario on this machine's kernel; `max_wait` bounds the seconds spent in `advance` steps.
+def run(scenario: Scenario, *, max_wait: float, privileged: bool) -> Trace:
+    """The trace of that scenario on this machine's kernel.
+
+    `max_wait` bounds the seconds spent in `advance` steps; only with `privileged` is everything known.
 
     Raises:
         NetlabError: the kernel refuses something the scenario asks for, or cannot be asked.
@@ -38,18 +42,22 @@ def run(scenario: Scenario, *, max_wait: float) -> Trace:
             "(--max-wait)"
         )
     network = Network(scenario)
-    probes = BpfProbes([machine.namespace for machine in network.machines.values()])
+    namespaces = [machine.namespace for machine in network.machines.values()]
+    probes: Probes = BpfProbes(namespaces) if privileged else TraceProbes(namespaces, network.outside.namespace)
     try:
-        return Trace(list(_Run(network, probes).steps()), World.KERNEL, os.uname().release)
+        undecided = Verdict.STOLEN.name if privileged else UNKNOWN
+        steps = list(_Run(network, probes, undecided).steps())
     finally:
         probes.close()
         network.close()
+    return Trace(steps, World.KERNEL, os.uname().release, () if privileged else _UNKNOWN)
 
 
 class _Run:
-    def __init__(self, network: Network, probes: BpfProbes) -> None:
+    def __init__(self, network: Network, probes: Probes, undecided: str) -> None:
         self.network = network
         self.probes = probes
+        self.undecided = undecided
         machines = network.machines
         self.hosts = {cookie_of(machine.namespace): name for name, machine in machines.items()}
         self.devices = {name: machine.devices for name, machine in machines.items()}
@@ -69,9 +77,7 @@ class _Run:
         for step in self.network.scenario.steps:
             if self.paced:
                 _next_tick()
-            recorder = Recorder(
-                self.hosts, self.devices, self.listening, frozenset(), own=isinstance(step, PacketStep)
-            )
+            recorder = Recorder(self.hosts, self.devices, self.listening, frozenset(), self.undecided)
             done = Step(step.title)
             if isinstance(step, AdvanceStep):
                 time.sleep(step.seconds)

@@ -8,6 +8,7 @@ import os
 import pickle
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -95,20 +96,24 @@ def main(parent: str, cpu: str, mode: str) -> None:
         os.sched_setaffinity(0, {int(cpu)})
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # nothing that prints may mix with the answers
+    root = os.geteuid() == 0
+    prepared = root
     while True:
         try:
             scenario, max_wait = _read(sys.stdin.buffer)
         except EOFError:
             return
         try:
-            _write(answers, run(scenario, max_wait=max_wait))
+            if not prepared:
+                namespaces.become_root_of_own_users()
+                prepared = True
+            answer: Any = run(scenario, max_wait=max_wait, privileged=root and mode != "user")
         except NetlabError as error:
-            _write(answers, error)
-        except Exception as error:  # the parent raises it, with the worker's traceback as a note
-            import traceback
-
+            answer = error
+        except Exception as error:  # noqa: BLE001 - the parent raises it, with the worker's traceback as a note
             error.add_note(traceback.format_exc())
-            _write(answers, error)
+            answer = error
+        _write(answers, answer)
 
 
 if __name__ == "__main__":

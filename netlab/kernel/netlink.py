@@ -1,0 +1,118 @@
+"""Netlink messages as bytes: attributes read and written, a socket that fails loudly when it loses something.
+
+Sources: netlink(7), include/uapi/linux/netlink.h, nfnetlink.h, net_namespace.h.
+"""
+
+import errno
+import socket
+import struct
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from netlab.kernel.namespaces import Namespace
+
+NETLINK_ROUTE, NETLINK_NETFILTER = 0, 12
+SOL_NETLINK: Final = 270
+NETLINK_ADD_MEMBERSHIP, NETLINK_LISTEN_ALL_NSID = 1, 8
+NLM_F_REQUEST, NLM_F_ACK = 1, 4
+NLMSG_ERROR: Final = 2
+RTM_NEWNSID: Final = 88
+NETNSA_NSID, NETNSA_FD = 1, 3
+SO_RCVBUFFORCE: Final = 33
+_RECEIVE_BUFFER: Final = 64 << 20
+_LARGEST: Final = 1 << 18
+_HEADER: Final = struct.Struct("=IHHII")
+_NESTED_BITS: Final = 0xC000
+
+
+class LostEvents(RuntimeError):
+    """The kernel had more to tell than the buffer could hold, so the run cannot be trusted."""
+
+
+class Message(NamedTuple):
+    """One netlink message: its type, its payload, and the number of the namespace it came from (None: this one)."""
+
+    type: int
+    payload: bytes
+    namespace: int | None
+
+
+def attributes(data: bytes) -> dict[int, bytes]:
+    """The attributes in these bytes by type; a nested one holds bytes to be read the same way."""
+    found = {}
+    at = 0
+    while at + 4 <= len(data):
+        length, kind = struct.unpack_from("=HH", data, at)
+        if length < 4:
+            break
+        found[kind & ~_NESTED_BITS] = data[at + 4 : at + length]
+        at += length + 3 & ~3
+    return found
+
+
+def attribute(kind: int, value: int) -> bytes:
+    """One attribute with a 32 bit number."""
+    return struct.pack("=HHI", 8, kind, value)
+
+
+class NetlinkSocket:
+    """A netlink socket in a namespace that belongs to multicast groups; with `everywhere` those of all numbered namespaces."""
+
+    def __init__(self, namespace: Namespace, protocol: int, groups: tuple[int, ...] = (), *, everywhere: bool = False) -> None:
+        with namespace.entered():
+            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
+        self._socket.bind((0, 0))
+        self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+        if everywhere:
+            self._socket.setsockopt(SOL_NETLINK, NETLINK_LISTEN_ALL_NSID, 1)
+        for group in groups:
+            self._socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
+
+    def read(self) -> Iterator[Message]:
+        """The messages that are there.
+
+        Raises:
+            LostEvents: some were lost (ENOBUFS).
+        """
+        while True:
+            try:
+                data, ancillary, _, _ = self._socket.recvmsg(_LARGEST, 64, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno == errno.ENOBUFS:
+                    raise LostEvents("netlink messages were lost") from None
+                raise
+            namespace = next((struct.unpack("=i", value)[0] for _, _, value in ancillary), None)
+            at = 0
+            while at + _HEADER.size <= len(data):
+                length, kind, _, _, _ = _HEADER.unpack_from(data, at)
+                yield Message(kind, data[at + _HEADER.size : at + length], namespace)
+                at += length + 3 & ~3
+
+    def request(self, kind: int, payload: bytes) -> None:
+        """Asks for something to be done, and waits for the answer.
+
+        Raises:
+            OSError: the kernel refused.
+        """
+        self._socket.send(_HEADER.pack(_HEADER.size + len(payload), kind, NLM_F_REQUEST | NLM_F_ACK, 1, 0) + payload)
+        answer = self._socket.recv(_LARGEST)
+        _, answered, _, _, _ = _HEADER.unpack_from(answer)
+        code = struct.unpack_from("=i", answer, _HEADER.size)[0]
+        if answered == NLMSG_ERROR and code:
+            raise OSError(-code, errno.errorcode.get(-code, str(-code)))
+
+    def close(self) -> None:
+        """Closes it."""
+        self._socket.close()
+
+
+def number_namespace(where: Namespace, namespace: Namespace, number: int) -> None:
+    """Gives a namespace a number by which sockets in another one know it."""
+    route = NetlinkSocket(where, NETLINK_ROUTE)
+    payload = struct.pack("=B3x", 0) + attribute(NETNSA_NSID, number) + attribute(NETNSA_FD, namespace.fd)
+    try:
+        route.request(RTM_NEWNSID, payload)
+    finally:
+        route.close()
