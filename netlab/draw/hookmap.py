@@ -171,7 +171,7 @@ def draw_map(layout: Layout, marks: Marks, description: str, *, style: bool = Fa
         f'viewBox="0 0 {width} {height}" aria-label="{escape(description)}">'
     ]
     if style:
-        parts.append(f"<style>{STYLE}</style>")
+        parts.append(f'<style>{STYLE}</style><rect class="ground" width="{width}" height="{height}" rx="8"/>')
     # The edges gone come last, on top: two edges may share a stretch.
     gone = {edge: edge_name(edge) in marks.trail for edge in EDGES}
     parts += [_edge(layout, edge, gone[edge]) for edge in sorted(EDGES, key=lambda edge: gone[edge])]
@@ -213,10 +213,11 @@ def _place(layout: Layout, place: Place, marks: Marks) -> str:
         shape = f'<rect class="shape" x="{left:g}" y="{top:g}" width="{width:g}" height="{height:g}" rx="{radius:g}"/>'
     name, below = marks.labels.get(place, LABELS[place])
     order = marks.order.get(place, "")
+    rest = left + min(14, width / 4)  # where a token stands that does not hide the words
     classes = [kind, "been" * bool(order), "here" * (marks.here == place), marks.end * (marks.here == place)]
     return (
         f'<g class="place {" ".join(filter(None, classes))}" data-place="{place}" '
-        f'data-label="{escape("|".join(LABELS[place]))}">{shape}'
+        f'data-label="{escape("|".join(LABELS[place]))}" data-rest="{rest:g} {y + height / 2:g}">{shape}'
         f'<text class="name" x="{x:g}" y="{y - 3:g}">{escape(name)}</text>'
         f'<text class="below" x="{x:g}" y="{y + 13:g}">{escape(below)}</text>'
         f"{_badge(right, top, order)}{_ending(left, top)}</g>"

@@ -15,7 +15,7 @@ const newId = (name) => `netlab-${name}-${++lastId}`;
 
 /** The widget's outermost element. JupyterLab's own shortcuts are kept away from the keys pressed within. */
 const frame = (label, ...children) =>
-  h("section", { class: "netlab", "aria-label": label, "data-lm-suppress-shortcuts": "true" }, ...children);
+  h("div", { class: "netlab", role: "group", "aria-label": label, "data-lm-suppress-shortcuts": "true" }, ...children);
 
 /** Call `update` now and whenever one of these traits changes; returns the function that ends it. */
 function follow(model, traits, update) {

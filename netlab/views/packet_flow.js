@@ -180,7 +180,7 @@ export default {
         list.replaceChildren(
           ...guess.map((name, number) => {
             const state = number < entered ? (name === passed[number] ? "right" : "wrong") : over ? "wrong" : "open";
-            const words = { right: "✓ as predicted", wrong: `✗ ${passed[number] ?? "no further hook"}`, open: "" }[state];
+            const words = { right: "✓ as predicted", wrong: `✗ it was ${passed[number] ?? "no further hook"}`, open: "" }[state];
             return h("li", { class: state }, name, words && h("span", { class: "words" }, ` ${words}`));
           }),
         );

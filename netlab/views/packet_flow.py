@@ -10,7 +10,7 @@ from traitlets import Dict, List, Unicode
 from netlab.addresses import format_address, parse_address
 from netlab.draw import hook_map, journey_table
 from netlab.host import Host
-from netlab.names import Hook, NetlabError
+from netlab.names import Hook, NetlabError, Proto
 from netlab.packet import Packet
 from netlab.trace import Trace
 from netlab.views.widget import Player, module
@@ -103,8 +103,7 @@ class PacketFlow(Player):
         if self._built is None or self.stage != "predict":
             raise NetlabError("first build a packet, then predict its way")
         guess = None if prediction is None else [Hook.parse(name) for name in prediction]
-        packet, dev = self._built
-        trace = self.router.receive(dev, packet) if dev else self.router.send(packet)
+        trace = self._go(*self._built)
         passed = [event.hook for event in trace.path if event.number == 0 and event.host == self.router.name]
         self.trace = trace
         with self.hold_sync():
@@ -120,6 +119,13 @@ class PacketFlow(Player):
         with self.hold_sync():
             self.prediction, self.passed, self.remark, self.stops = [], [], "", []
             self.stage = "build"
+
+    def _go(self, packet: Packet, dev: str | None) -> Trace:
+        if dev is not None:
+            return self.router.receive(dev, packet)
+        if packet.proto == Proto.ICMP and not packet.saddr and self.router.fib.lookup(packet.daddr).route:
+            return self.router.sockets.ping(packet.dst)  # a program that also waits for the answer
+        return self.router.send(packet)
 
     def _address(self, field: str, text: str) -> str:
         try:

@@ -11,16 +11,16 @@ function player(model) {
   maps.innerHTML = model.get("maps");
   const tokens = [...maps.querySelectorAll("svg")].map(addToken);
 
-  const first = button("First", "«", () => go(0));
-  const back = button("Back", "‹", () => go(at() - 1));
-  const next = button("Forward", "›", () => go(at() + 1), "primary");
-  const last = button("Last", "»", () => go(stops().length - 1));
+  const first = button(["«", "First"], () => go(0));
+  const back = button(["‹", "Back"], () => go(at() - 1));
+  const next = button(["Forward", "›"], () => go(at() + 1), "primary");
+  const last = button(["Last", "»"], () => go(stops().length - 1));
   const count = h("span", { class: "count" });
   const title = h("p", { class: "title" });
   const story = h("p", { class: "story", role: "status", "aria-live": "polite", "aria-atomic": "true" });
   const facts = h("dl", { class: "facts" });
   const rail = functionRail();
-  const table = h("div", { class: "table", tabindex: "0", role: "region", "aria-label": "The journey as a table" });
+  const table = h("div", { class: "table", tabindex: "0", role: "group", "aria-label": "The journey as a table" });
   const root = h(
     "div",
     { class: "player", onkeydown: onKey },
@@ -85,13 +85,14 @@ function player(model) {
     show();
   }
 
-  const ends = [follow(model, ["stops"], load), follow(model, ["at"], show)];
+  const ends = [follow(model, ["stops"], load), follow(model, ["at"], show), rail.end];
   return { root, focus: () => next.focus(), end: () => ends.forEach((end) => end()) };
 }
 
-function button(label, sign, onclick, kind = "") {
-  const text = [h("span", { "aria-hidden": "true" }, sign), ` ${label}`];
-  return h("button", { type: "button", class: kind, onclick }, ...text);
+/** A button with a sign beside its name, which is left out when the name is read aloud. */
+function button(parts, onclick, kind = "") {
+  const text = parts.map((part) => h("span", { "aria-hidden": part.length === 1 && "true" }, part));
+  return h("button", { type: "button", class: kind, onclick }, text[0], " ", text[1]);
 }
 
 /** Not the `disabled` attribute: that would throw away the keyboard's focus. */
@@ -122,21 +123,17 @@ function mark(svg, token, stop, ride) {
     place.querySelector(".below").textContent = below;
   }
   svg.setAttribute("aria-label", `Hook map. ${stop.title}: ${stop.story}`);
-  const rest = restingPoint(svg, stop.place);
-  token.setAttribute("transform", `translate(${rest.x} ${rest.y})`);
+  const [x, y] = svg.querySelector(`.place[data-place="${stop.place}"]`).dataset.rest.split(" ").map(Number);
+  const rest = { x, y };
+  token.setAttribute("transform", `translate(${x} ${y})`);
   for (const animation of token.getAnimations()) animation.cancel();
   if (ride && stop.via.length && !matchMedia("(prefers-reduced-motion: reduce)").matches && svg.getClientRects().length) {
     const points = [...stop.via.flatMap((edge) => pointsAlong(svg, edge)), rest];
     token.animate(
-      points.map(({ x, y }) => ({ transform: `translate(${x}px, ${y}px)` })),
+      points.map((point) => ({ transform: `translate(${point.x}px, ${point.y}px)` })),
       { duration: RIDE, easing: "ease-in-out" },
     );
   }
-}
-
-function restingPoint(svg, name) {
-  const { x, y, width, height } = svg.querySelector(`.place[data-place="${name}"] .shape`).getBBox();
-  return { x: x + Math.min(14, width / 4), y: y + height };
 }
 
 function pointsAlong(svg, edge) {
@@ -154,6 +151,14 @@ function functionRail() {
   carrier.innerHTML = `<svg viewBox="-15 -11 30 22"><g class="token">${ENVELOPE}</g></svg>`;
   const root = h("div", { class: "rail" }, head, h("div", { class: "track" }, list, pocket, carrier));
   let current = null;
+  let beside = null;
+  const place = () => {
+    const inPocket = beside === pocket;
+    carrier.style.translate = `${inPocket ? 14 : 0}px ${beside ? beside.offsetTop + 9 : -6}px`;
+  };
+  // Lines wrap and unwrap, and nothing has a place before the widget is on the page.
+  const observer = new ResizeObserver(place);
+  observer.observe(list);
 
   function show(rail, stop) {
     root.hidden = !rail;
@@ -172,11 +177,11 @@ function functionRail() {
       else item.removeAttribute("aria-current");
       item.querySelector(".calls").textContent = timesCalled(verdicts);
     });
-    const beside = pocket.hidden ? list.children[stop.function] : pocket;
-    carrier.style.translate = `0 ${beside ? beside.offsetTop + 11 : -10}px`;
+    beside = pocket.hidden ? list.children[stop.function] : pocket;
+    place();
   }
 
-  return { root, show };
+  return { root, show, end: () => observer.disconnect() };
 }
 
 function railItem(priority, name) {
