@@ -1,6 +1,6 @@
 """A route and a rule of policy routing as values, in the words of ip-route(8) and ip-rule(8)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 from typing import Final
 
@@ -188,6 +188,19 @@ class Rule:
             and (not self.tos or self.tos == tos & LEGACY_TOS)
         )
         return hit is not self.invert
+
+    def repeats(self, other: "Rule") -> bool:
+        """Whether the kernel refuses this rule because `other` is there (rule_exists, fib4_rule_compare).
+
+        It compares neither the word `not` nor the prefixes and the tos that this rule leaves open.
+        """
+        return other == replace(
+            self,
+            invert=other.invert,
+            source=self.source if self.source.length else other.source,
+            destination=self.destination if self.destination.length else other.destination,
+            tos=self.tos or other.tos,
+        )
 
     def __str__(self) -> str:
         """The line of `ip rule`, without its trailing space."""

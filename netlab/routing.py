@@ -15,6 +15,7 @@ from netlab.names import NetlabError
 from netlab.route import (
     BOOT,
     DEFAULT,
+    EVERYWHERE,
     KERNEL,
     LEGACY_TOS,
     LOCAL,
@@ -344,7 +345,7 @@ class Fib:
             if towards is None or towards.type not in (RouteType.UNICAST, RouteType.LOCAL):
                 raise refuse("Error: Nexthop has invalid gateway.")
             route = replace(route, dev=towards.dev, next_hop_scope=towards.scope)
-        if route.source is not None and self._local_by_route(route.source, route.table) is None:
+        if not route.refuses and route.source and self._local_by_route(route.source, route.table) is None:
             raise refuse("Error: Invalid prefsrc address.")
         return route
 
@@ -406,8 +407,7 @@ class Fib:
         if rule.priority is None:
             second = self._rules[1].priority if len(self._rules) > 1 else 0
             rule = replace(rule, priority=max((second or 0) - 1, 0))
-        # The kernel does not compare the word `not`, neither here nor when a rule is deleted.
-        if any(replace(r, invert=rule.invert) == rule for r in self._rules):
+        if any(rule.repeats(present) for present in self._rules):
             raise NetlabError(f"{rule.words()}: RTNETLINK answers: File exists")
         self._rules = tuple(sorted((*self._rules, rule), key=lambda r: r.priority or 0))
         self.custom_rules = True
@@ -420,7 +420,8 @@ class Fib:
         Raises:
             NetlabError: `No such file or directory`, the kernel's words for: there is no such rule.
         """
-        given.pop("invert", None)
+        # What is zero is left open, and the word `not` is not compared (rule_find).
+        given = {n: v for n, v in given.items() if n == "priority" or (v not in (0, EVERYWHERE) and n != "invert")}
         if "table" in given:
             given.setdefault("action", RuleAction.LOOKUP)
         for rule in self._rules:
