@@ -33,7 +33,8 @@ types: setup
 
 .PHONY: pytest
 pytest: setup
-	$(RUN) -m pytest
+	@# nbgrader calls its companions by name, as in an activated environment.
+	PATH="$(abspath $(VENV))/bin:$$PATH" $(RUN) -m pytest
 
 .PHONY: format
 format: setup ## put the code in ruff's format
