@@ -120,20 +120,23 @@ class Packet(NamedTuple):
     # ---------------------------------------------------------------- making one
 
     @classmethod
-    def ip(cls, src: str, dst: str, proto: int | str, payload: bytes = b"", **header: Any) -> "Packet":
+    def ip(cls, src: str, dst: str, proto: int | str, payload: bytes | str = b"", **header: Any) -> "Packet":
         """A packet of any protocol with that payload. `header`: ttl, tos, ip_id, df, mf, frag_offset, options, mark.
 
         Raises:
             NetlabError: an unknown protocol or field, a value out of range.
         """
-        packet = Packet(parse_address(src), parse_address(dst), protocol_number(proto), bytes(payload))
-        return packet.with_(**header) if header else packet
+        packet = Packet(
+            _address("src", src), _address("dst", dst), protocol_number(proto), _as_bytes("payload", payload)
+        )
+        return packet._fitting().with_(**header)
 
     @classmethod
     def udp(cls, src: str, dst: str, sport: int, dport: int, payload: bytes | str = b"", **header: Any) -> "Packet":
         """A UDP packet with right checksums."""
-        data = _as_bytes(payload)
-        head = _UDP.pack(_port("sport", sport), _port("dport", dport), 8 + len(data), 0)
+        data = _as_bytes("payload", payload)
+        length = min(8 + len(data), 0xFFFF)  # more than that is refused below, with the whole packet's length
+        head = _UDP.pack(_within("sport", sport, 16), _within("dport", dport, 16), length, 0)
         return cls._with_checksum(src, dst, Proto.UDP, head + data, 6, header)
 
     @classmethod
@@ -154,14 +157,13 @@ class Packet(NamedTuple):
         **header: Any,
     ) -> "Packet":
         """A TCP packet with right checksums; `flags` are letters of FSRPAUEC, options are padded to four bytes."""
-        options = tcp_options + bytes(-len(tcp_options) % 4)
-        if len(options) > 40:
-            raise NetlabError(f"tcp_options: {len(tcp_options)} bytes, at most 40 fit")
+        options = _padded("tcp_options", tcp_options)
         head = _TCP.pack(
-            _port("sport", sport), _port("dport", dport), _within("seq", seq, 32), _within("ack", ack, 32),
-            (20 + len(options)) // 4 << 4, parse_flags(flags), _within("window", window, 16), 0, urgent,
+            _within("sport", sport, 16), _within("dport", dport, 16), _within("seq", seq, 32), _within("ack", ack, 32),
+            (20 + len(options)) // 4 << 4, parse_flags(flags), _within("window", window, 16), 0,
+            _within("urgent", urgent, 16),
         )  # fmt: skip
-        return cls._with_checksum(src, dst, Proto.TCP, head + options + _as_bytes(payload), 16, header)
+        return cls._with_checksum(src, dst, Proto.TCP, head + options + _as_bytes("payload", payload), 16, header)
 
     @classmethod
     def icmp(
@@ -176,7 +178,7 @@ class Packet(NamedTuple):
             _within("id", id, 16),
             _within("seq", seq, 16),
         )
-        body = head + _as_bytes(payload)
+        body = head + _as_bytes("payload", payload)
         body = body[:2] + checksum(body).to_bytes(2, "big") + body[4:]
         return cls.ip(src, dst, Proto.ICMP, body, **header)
 
@@ -184,9 +186,8 @@ class Packet(NamedTuple):
     def _with_checksum(
         cls, src: str, dst: str, proto: int, segment: bytes, at: int, header: dict[str, Any]
     ) -> "Packet":
-        packet = Packet(parse_address(src), parse_address(dst), proto)
-        packet = packet._replace(payload=_sealed(packet.saddr, packet.daddr, proto, segment, at))
-        return packet.with_(**header) if header else packet
+        packet = Packet(_address("src", src), _address("dst", dst), proto, segment)._fitting()
+        return packet._replace(payload=_sealed(packet.saddr, packet.daddr, proto, segment, at)).with_(**header)
 
     # ---------------------------------------------------------------- bytes in and out
 
@@ -204,6 +205,8 @@ class Packet(NamedTuple):
             version_ihl, tos, length, ip_id, frag, ttl, proto, check, saddr, daddr = _IP.unpack_from(data)
         except error:
             raise MalformedPacket("header", f"{len(data)} bytes, an IPv4 header has at least 20") from None
+        except TypeError:
+            raise NetlabError(f"{data!r} is no packet: bytes are expected, from the IP header on") from None
         header = (version_ihl & 15) * 4
         if version_ihl != 0x45:
             if version_ihl >> 4 != 4:
@@ -391,13 +394,12 @@ class Packet(NamedTuple):
         frag = self.frag
         for field, value in changes.items():
             if field in ("src", "dst"):
-                address = value if isinstance(value, int) else parse_address(str(value))
-                header["saddr" if field == "src" else "daddr"] = _within(field, address, 32)
+                header["saddr" if field == "src" else "daddr"] = _address(field, value)
             elif field in ("df", "mf"):
                 bit = DF if field == "df" else MF
-                frag = frag | bit if value else frag & ~bit
+                frag = frag | bit if _within(field, value, 1) else frag & ~bit
             elif field == "frag_offset":
-                if value % 8 or not 0 <= value <= 65528:
+                if _within(field, value, 16) % 8:
                     raise NetlabError(f"frag_offset: {value} is not a multiple of 8 from 0 to 65528")
                 frag = frag & ~OFFSET | value // 8
             elif field in _HEADER_BITS:
@@ -405,27 +407,28 @@ class Packet(NamedTuple):
             elif field == "proto":
                 header["proto"] = protocol_number(value)
             elif field == "payload":
-                header["payload"] = bytes(value)
+                header["payload"] = _as_bytes(field, value)
             elif field == "options":
-                header["options"] = value + bytes(-len(value) % 4)
-                if len(header["options"]) > 40:
-                    raise NetlabError(f"options: {len(value)} bytes, at most 40 fit")
+                header["options"] = _padded(field, value)
             elif field == "checksum":
-                header["checksum"] = value
+                header["checksum"] = None if value is None else _within(field, value, 16)
             elif field in _TRANSPORT_FIELDS:
                 transport[field] = value
             else:
                 raise NetlabError(f"a packet has no field {field!r}")
         if frag != self.frag:
             header["frag"] = frag
-        changed = self._replace(**header)
-        if changed.length > 65535:
-            raise NetlabError(f"payload: the packet would have {changed.length} bytes, at most 65535 fit")
+        changed = self._replace(**header)._fitting()
         if "payload" not in header and (changed.saddr != self.saddr or changed.daddr != self.daddr):
             changed = changed._readdressed(self)
         for field, value in transport.items():
             changed = changed._with_transport(field, value)
         return changed
+
+    def _fitting(self) -> "Packet":
+        if self.length > 0xFFFF:
+            raise NetlabError(f"payload: the packet would have {self.length} bytes, at most 65535 fit")
+        return self
 
     def _readdressed(self, before: "Packet") -> "Packet":
         """The transport checksum brought along after an address changed (it covers a pseudo header with both)."""
@@ -540,9 +543,10 @@ def protocol_number(proto: int | str) -> int:
     if isinstance(proto, str):
         if proto in PROTOCOL_NAMES:
             return PROTOCOL_NAMES[proto]
-        if not proto.isdigit():
+        if not (proto.isascii() and proto.isdigit() and len(proto) < 4):
             raise NetlabError(f"unknown protocol {proto!r}: a number, or one of {', '.join(PROTOCOL_NAMES)}")
-    return _within("proto", int(proto), 8)
+        proto = int(proto)
+    return _within("proto", proto, 8)
 
 
 def parse_flags(letters: str) -> int:
@@ -551,6 +555,8 @@ def parse_flags(letters: str) -> int:
     Raises:
         NetlabError: a letter that is no flag.
     """
+    if not isinstance(letters, str):
+        raise NetlabError(f"flags: {letters!r} is not letters of {FLAG_LETTERS}")
     bits = 0
     for letter in letters:
         if letter not in FLAG_LETTERS:
@@ -604,9 +610,26 @@ def _within(field: str, value: Any, bits: int) -> int:
     return int(value)
 
 
-def _port(field: str, value: Any) -> int:
-    return _within(field, value, 16)
+def _address(field: str, value: Any) -> int:
+    """An address from its dotted text, or as the integer it already is."""
+    if isinstance(value, str):
+        return parse_address(value)
+    if not isinstance(value, int):
+        raise NetlabError(f"{field}: {value!r} is not an IPv4 address")
+    return _within(field, value, 32)
 
 
-def _as_bytes(payload: bytes | str) -> bytes:
-    return payload.encode() if isinstance(payload, str) else bytes(payload)
+def _padded(field: str, options: Any) -> bytes:
+    """Options as they stand in a header: filled up to whole words, of which ten fit."""
+    data = _as_bytes(field, options)
+    if len(data) > 40:
+        raise NetlabError(f"{field}: {len(data)} bytes, at most 40 fit")
+    return data + bytes(-len(data) % 4)
+
+
+def _as_bytes(field: str, value: Any) -> bytes:
+    if isinstance(value, str):
+        return value.encode()
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise NetlabError(f"{field}: {value!r} is neither bytes nor text")
+    return bytes(value)
