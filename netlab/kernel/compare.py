@@ -146,7 +146,7 @@ def _masked(frame: Json, made: set[tuple[str, str, str, str]], isn: dict[tuple[A
     packet = packet._replace(options=_without_times(packet.options), checksum=None)
     message = packet.l4
     if isinstance(message, Icmp) and message.type == _TIMESTAMP_REPLY:
-        packet = packet._replace(payload=packet.payload[:12])
+        packet = packet._replace(payload=packet.payload[:2] + bytes(2) + packet.payload[4:12])
     if quoted := packet.quoted:
         body = quoted._replace(options=_without_times(quoted.options)).to_bytes()
         packet = packet._replace(payload=packet.payload[:2] + bytes(2) + packet.payload[4:8] + body)

@@ -1,7 +1,7 @@
 """The process that talks to the kernel, so that whatever it makes there ends with it.
 
-The parent sends scenarios and gets traces back, pickled, over a pair of pipes. The worker dies with its parent, and
-with it its namespaces: nothing is left behind, whatever happened.
+The parent sends what to do and gets the result back, pickled, over a pair of pipes. The worker dies with its parent,
+and with it its namespaces: nothing is left behind, whatever happened.
 """
 
 import os
@@ -9,38 +9,30 @@ import pickle
 import subprocess
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import ParamSpec, TypeVar
 
+from netlab.kernel.namespaces import become_root_of_own_users, die_with_parent
 from netlab.names import NetlabError
 from netlab.scenario import Scenario
 from netlab.trace import Trace
 
 _PACKAGE_HOME = str(Path(__file__).resolve().parents[2])
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 
 class Worker:
     """A process that runs scenarios on the kernel; a context manager."""
 
     def __init__(self, *, cpu: int | None = None, privileged: bool | None = None) -> None:
-        """Starts it, on one CPU if `cpu` is given. `privileged` forces (True) or forbids (False) the use of root's means.
-
-        Raises:
-            KernelUnavailable: with the first `run`, if this machine's kernel cannot be asked.
-        """
-        mode = {None: "auto", True: "root", False: "user"}[privileged]
-        arguments = [
-            sys.executable,
-            "-m",
-            "netlab.kernel.worker",
-            str(os.getpid()),
-            "" if cpu is None else str(cpu),
-            mode,
-        ]
-        environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join([_PACKAGE_HOME, os.environ.get("PYTHONPATH", "")])
-        }
+        """Starts it, on one CPU if `cpu` is given. Without `privileged` it makes do with what everybody may do."""
+        self._privileged = os.geteuid() == 0 if privileged is None else privileged
+        arguments = [sys.executable, "-m", "netlab.kernel.worker", str(os.getpid()), "" if cpu is None else str(cpu)]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join([_PACKAGE_HOME, os.environ.get("PYTHONPATH", "")])}
         self._process = subprocess.Popen(
             arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True
         )
@@ -49,19 +41,30 @@ class Worker:
         """The trace of a scenario on the kernel.
 
         Raises:
-            NetlabError: what the worker raised.
-            RuntimeError: the worker ended.
+            NetlabError: the kernel refuses something in it, or cannot be asked here.
         """
-        assert self._process.stdin is not None and self._process.stdout is not None
+        from netlab.kernel.run import run
+
+        return self.call(run, scenario, max_wait=max_wait, privileged=self._privileged)
+
+    def call(self, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+        """What a function returns when it is called in the worker, where it can make namespaces.
+
+        Raises:
+            RuntimeError: the worker ended; else whatever the function raised.
+        """
+        pipes = self._process.stdin, self._process.stdout
+        assert pipes[0]
+        assert pipes[1]
         try:
-            _write(self._process.stdin, (scenario, max_wait))
-            answer = _read(self._process.stdout)
+            pickle.dump((function, arguments, options), pipes[0], pickle.HIGHEST_PROTOCOL)
+            pipes[0].flush()
+            failed, answer = pickle.load(pipes[1])
         except (BrokenPipeError, EOFError):
             raise RuntimeError(f"the kernel worker ended with status {self._process.wait()}") from None
-        if isinstance(answer, BaseException):
+        if failed:
             raise answer
-        assert isinstance(answer, Trace)
-        return answer
+        return answer  # type: ignore[no-any-return]
 
     def close(self) -> None:
         """Ends the process and all that it holds."""
@@ -77,43 +80,30 @@ class Worker:
         self.close()
 
 
-def _write(pipe: BinaryIO, thing: Any) -> None:
-    pickle.dump(thing, pipe, pickle.HIGHEST_PROTOCOL)
-    pipe.flush()
-
-
-def _read(pipe: BinaryIO) -> Any:
-    return pickle.load(pipe)
-
-
-def main(parent: str, cpu: str, mode: str) -> None:
-    """The worker's life: read a scenario, run it, write what came of it."""
-    from netlab.kernel import namespaces
-    from netlab.kernel.run import run
-
-    namespaces.die_with_parent(int(parent))
+def main(parent: str, cpu: str) -> None:
+    """The worker's life: read what to call, call it, write what came of it."""
+    die_with_parent(int(parent))
     if cpu:
         os.sched_setaffinity(0, {int(cpu)})
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # nothing that prints may mix with the answers
-    root = os.geteuid() == 0
-    prepared = root
+    prepared = os.geteuid() == 0
     while True:
         try:
-            scenario, max_wait = _read(sys.stdin.buffer)
+            function, arguments, options = pickle.load(sys.stdin.buffer)
         except EOFError:
             return
         try:
             if not prepared:
-                namespaces.become_root_of_own_users()
+                become_root_of_own_users()
                 prepared = True
-            answer: Any = run(scenario, max_wait=max_wait, privileged=root and mode != "user")
-        except NetlabError as error:
-            answer = error
-        except Exception as error:  # noqa: BLE001 - the parent raises it, with the worker's traceback as a note
-            error.add_note(traceback.format_exc())
-            answer = error
-        _write(answers, answer)
+            answer = False, function(*arguments, **options)
+        except Exception as error:  # noqa: BLE001 - it is raised again, on the other side
+            if not isinstance(error, NetlabError):
+                error.add_note(traceback.format_exc())
+            answer = True, error
+        pickle.dump(answer, answers, pickle.HIGHEST_PROTOCOL)
+        answers.flush()
 
 
 if __name__ == "__main__":

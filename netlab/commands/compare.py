@@ -1,0 +1,39 @@
+"""`python -m netlab compare FILE...`: scenarios in both worlds, and where they differ."""
+
+import argparse
+from pathlib import Path
+
+from netlab.commands.run import MAX_WAIT
+from netlab.kernel.compare import compare
+from netlab.kernel.worker import Worker
+from netlab.scenario import load
+from netlab.simulate import run
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `compare`."""
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE.yaml", help="scenarios")
+    parser.add_argument(
+        "--max-wait",
+        type=float,
+        default=MAX_WAIT,
+        metavar="SECONDS",
+        help="refuse scenarios that make the kernel wait longer in all (default: %(default)g)",
+    )
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run each scenario in both worlds; the exit status is 1 if any of them differs.
+
+    Raises:
+        NetlabError: a file is no scenario, or the kernel cannot be asked here.
+    """
+    scenarios = [load(file) for file in options.files]
+    agreed = True
+    with Worker() as worker:
+        for file, scenario in zip(options.files, scenarios, strict=True):
+            kernel = worker.run(scenario, max_wait=options.max_wait)
+            found = compare(run(scenario).to_json(), kernel.to_json())
+            print(f"{file}: {found}", flush=True)
+            agreed = agreed and bool(found)
+    return 0 if agreed else 1

@@ -1,0 +1,118 @@
+"""A campaign: random scenarios in both worlds, on every CPU, until so many packets have been compared."""
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from itertools import count
+from random import Random
+
+from netlab.kernel.compare import compare
+from netlab.kernel.fuzz.coverage import Coverage, covered
+from netlab.kernel.fuzz.machines import HOST, Features, random_machine
+from netlab.kernel.fuzz.shrink import shrink
+from netlab.kernel.fuzz.traffic import Traffic
+from netlab.kernel.run import run as run_on_kernel
+from netlab.kernel.worker import Worker
+from netlab.names import NetlabError
+from netlab.scenario import Scenario
+from netlab.simulate import run as simulate
+
+PACKETS_A_SCENARIO = 250
+
+
+@dataclass
+class Trial:
+    """What came of one random scenario: packets compared, what they covered, and the disagreement if there was one."""
+
+    packets: int = 0
+    coverage: Coverage = field(default_factory=Counter)
+    disagreement: str = ""
+    smallest: Scenario | None = None
+    unknown: int = 0
+
+
+@dataclass
+class Campaign(Trial):
+    """The sum of all trials."""
+
+    scenarios: int = 0
+    refused: int = 0
+    disagreements: list[tuple[str, Scenario]] = field(default_factory=list)
+
+    def add(self, trial: Trial) -> None:
+        """Counts a trial in."""
+        self.scenarios += 1
+        self.refused += not trial.packets and not trial.disagreement
+        self.packets += trial.packets
+        self.unknown += trial.unknown
+        self.coverage.update(trial.coverage)
+        if trial.smallest:
+            self.disagreements.append((trial.disagreement, trial.smallest))
+
+
+def random_scenario(seed: str, packets: int, features: Features) -> Scenario:
+    """The scenario that belongs to a seed."""
+    random = Random(seed)
+    spec = random_machine(random, features)
+    return Scenario({HOST: spec}, (), tuple(Traffic(random, spec, features).steps(packets)), f"seed {seed}")
+
+
+def try_one(seed: str, packets: int, features: Features, *, privileged: bool) -> Trial:
+    """Runs one random scenario in both worlds; a disagreement is shrunk. Works in the kernel worker."""
+    scenario = random_scenario(seed, packets, features)
+
+    def outcome(one: Scenario) -> Trial:
+        """Both worlds may refuse a scenario, but then both must."""
+        refusals = []
+        try:
+            simulated = simulate(one)
+        except NetlabError as error:
+            refusals.append(f"the simulator refuses it: {error}")
+        try:
+            real = run_on_kernel(one, max_wait=10.0, privileged=privileged)
+        except NetlabError as error:
+            refusals.append(str(error))
+        if refusals:
+            return Trial(disagreement=refusals[0] if len(refusals) == 1 else "")
+        found = compare(simulated.to_json(), real.to_json())
+        return Trial(len(one.steps), covered(real), "" if found else str(found), None, found.unknown)
+
+    trial = outcome(scenario)
+    if trial.disagreement:
+        trial.smallest = shrink(scenario, lambda smaller: bool(outcome(smaller).disagreement))
+        trial.disagreement = outcome(trial.smallest).disagreement or f"{trial.disagreement}\n(not seen again)"
+    return trial
+
+
+def run_campaign(seed: str, packets: int, features: Features, progress: Callable[[int], object]) -> Campaign:
+    """Compares at least that many packets; `progress` is told of every trial's."""
+    campaign = Campaign()
+    privileged = os.geteuid() == 0
+    cpus = sorted(os.sched_getaffinity(0))
+    names = (f"{seed}/{number}" for number in count())
+    workers = [Worker(cpu=cpu) for cpu in cpus]
+    try:
+        with ThreadPoolExecutor(len(workers)) as pool:
+
+            def start(worker: Worker) -> Future[Trial]:
+                return pool.submit(
+                    worker.call, try_one, next(names), PACKETS_A_SCENARIO, features, privileged=privileged
+                )
+
+            running = {start(worker): worker for worker in workers}
+            while running:
+                for done in wait(running, return_when=FIRST_COMPLETED).done:
+                    worker = running.pop(done)
+                    trial = done.result()
+                    campaign.add(trial)
+                    progress(trial.packets)
+                    if campaign.packets + len(running) * PACKETS_A_SCENARIO < packets:
+                        running[start(worker)] = worker
+    finally:
+        for worker in workers:
+            worker.close()
+    return campaign
+
+

@@ -1,0 +1,46 @@
+"""What a campaign has touched, so that agreement over nothing cannot look good."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+from netlab.trace import Delivered, Dropped, Logged, Passed, Refused, Sent, Trace
+
+Coverage = Counter[tuple[str, str]]
+
+
+def covered(trace: Trace) -> Coverage:
+    """How often each hook sequence, drop reason, ICMP message, errno and socket occurs, as (kind, name)."""
+    found: Coverage = Counter()
+    for step in trace.steps:
+        journeys: dict[int, list[str]] = {}
+        for event in step.events:
+            if isinstance(event, Passed):
+                journeys.setdefault(event.number, []).append(event.hook.name)
+            elif isinstance(event, Sent):
+                row = event.packet.l4
+                name = type(row).__name__.lower() if row else "fragment or other protocol"
+                found["frames out", name] += 1
+            elif isinstance(event, Dropped):
+                found["drop reasons", event.reason] += 1
+            elif isinstance(event, Refused):
+                found["errno of local sends", event.errno] += 1
+            elif isinstance(event, Delivered):
+                found["sockets", event.socket] += 1
+            elif isinstance(event, Logged):
+                found["log lines", " ".join(event.line.split()[1:3])] += 1
+            if isinstance(event, Passed) and event.hook.name == "LOCAL_OUT" and event.packet.proto == 1:
+                message = event.row()
+                found["ICMP made by hosts", f"{message.get('type')}/{message.get('code')}"] += 1
+        for hooks in journeys.values():
+            found["hook sequences", " ".join(hooks)] += 1
+    return found
+
+
+def table(coverage: Mapping[tuple[str, str], int]) -> str:
+    """The coverage as text, a line a kind."""
+    kinds = sorted({kind for kind, _ in coverage})
+    lines = []
+    for kind in kinds:
+        items = sorted(((count, name) for (k, name), count in coverage.items() if k == kind), reverse=True)
+        lines.append(f"{kind} ({len(items)}): " + ", ".join(f"{name} {count}" for count, name in items))
+    return "\n".join(lines)

@@ -1,0 +1,84 @@
+"""From a scenario on which the worlds disagree to a smallest one, and that one as a file."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from netlab.scenario import AdvanceStep, HostSpec, Scenario
+
+
+def shrink(scenario: Scenario, differs: Callable[[Scenario], bool], *, tries: int = 200) -> Scenario:
+    """Takes away what the disagreement does not need, as long as `differs` says that it is still there."""
+    smallest, found = scenario, True
+    while found and tries:
+        found = False
+        for candidate in _smaller(smallest):
+            tries -= 1
+            if differs(candidate):
+                smallest, found = candidate, True
+                break
+            if not tries:
+                break
+    return smallest
+
+
+def _smaller(scenario: Scenario) -> Iterator[Scenario]:
+    """Scenarios with something missing, the largest cuts first."""
+    steps = scenario.steps
+    size = len(steps) // 2
+    while size:
+        for start in range(0, len(steps), size):
+            yield replace(scenario, steps=steps[:start] + steps[start + size :])
+        size //= 2
+    for name, spec in scenario.hosts.items():
+        for smaller in _smaller_hosts(spec, {step.dev for step in steps if not isinstance(step, AdvanceStep)}):
+            yield replace(scenario, hosts=scenario.hosts | {name: smaller})
+
+
+def _smaller_hosts(spec: HostSpec, used: set[str | None]) -> Iterator[HostSpec]:
+    for field in ("rules", "routes", "listen"):
+        items = getattr(spec, field)
+        for n in range(len(items)):
+            yield replace(spec, **{field: items[:n] + items[n + 1 :]})
+    for name in spec.sysctls:
+        yield replace(spec, sysctls={key: value for key, value in spec.sysctls.items() if key != name})
+    for dev in spec.mtu:
+        yield replace(spec, mtu={key: value for key, value in spec.mtu.items() if key != dev})
+    for dev, addresses in spec.interfaces.items():
+        if dev not in used:
+            interfaces = {key: value for key, value in spec.interfaces.items() if key != dev}
+            sysctls = {key: value for key, value in spec.sysctls.items() if f".{dev}." not in key}
+            yield replace(
+                spec, interfaces=interfaces, sysctls=sysctls, mtu={k: v for k, v in spec.mtu.items() if k != dev}
+            )
+        for n in range(len(addresses)):
+            yield replace(spec, interfaces=spec.interfaces | {dev: addresses[:n] + addresses[n + 1 :]})
+
+
+def to_yaml(scenario: Scenario) -> str:
+    """The scenario as a file; packets as hex, with what they are beside them."""
+    lines = ["hosts:"]
+    for spec in scenario.hosts.values():
+        lines += [f"  {spec.name}:", "    interfaces:"]
+        lines += [f"      {dev}: {json.dumps([str(one) for one in ones])}" for dev, ones in spec.interfaces.items()]
+        for key in ("routes", "rules"):
+            if getattr(spec, key):
+                lines.append(f"    {key}: {json.dumps(list(getattr(spec, key)))}")
+        if spec.sysctls:
+            lines.append("    sysctls:")
+            lines += [f"      {name}: {value}" for name, value in spec.sysctls.items()]
+        if spec.listen:
+            lines.append(f"    listen: {json.dumps([f'{proto}/{port}' for proto, port in spec.listen])}")
+        if spec.mtu:
+            lines.append(f"    mtu: {json.dumps(spec.mtu)}")
+    if scenario.links:
+        links = [[":".join(one), ":".join(other)] for one, other in scenario.links]
+        lines.append(f"links: {json.dumps(links)}")
+    lines.append("steps:")
+    for step in scenario.steps:
+        if isinstance(step, AdvanceStep):
+            lines.append(f"  - advance: {step.seconds:g}")
+        else:
+            way = f'into: "{step.host}:{step.dev}"' if step.dev else f"from: {step.host}"
+            lines += [f"  # {step.title}", f'  - packet: {{{way}, hex: "{step.data.hex()}"}}']
+    return "\n".join(lines) + "\n"
