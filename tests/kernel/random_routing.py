@@ -15,7 +15,17 @@ from netlab.sysctls import CONF, NET, Sysctls, conf_name
 DEVICES = ("rta", "rtb", "rtc")
 TABLES = ("100", "200", "253", "254", "255")
 """By number: in a batch, `ip` mistakes a name it has just read for the number it reads next."""
-ODD = "127.0.0.1 127.9.9.9 0.0.0.0 0.0.0.9 255.255.255.255 224.0.0.1 224.0.0.9 239.1.2.3 240.0.0.1".split()
+ODD = (
+    "127.0.0.1",
+    "127.9.9.9",
+    "0.0.0.0",
+    "0.0.0.9",
+    "255.255.255.255",
+    "224.0.0.1",
+    "224.0.0.9",
+    "239.1.2.3",
+    "240.0.0.1",
+)
 """Addresses that mean something of their own."""
 
 
@@ -48,9 +58,8 @@ class Twins:
     def batch(self, commands: list[str]) -> list[str]:
         """What `ip` prints for each command on the kernel's side: its output, or its complaint."""
         with self.namespace.entered():
-            done = subprocess.run(
-                ["ip", "-4", "-force", "-batch", "-"], input="\n".join(commands), capture_output=True, text=True
-            )
+            ip = ["ip", "-4", "-force", "-batch", "-"]
+            done = subprocess.run(ip, input="\n".join(commands), capture_output=True, text=True, check=False)
         answers = [""] * len(commands)
         complaint: list[str] = []
         for line in done.stderr.splitlines():
@@ -122,7 +131,7 @@ class Generator:
         return f"address add {self.address()}/{length} dev {self.dev()}"
 
     def add_route(self) -> str:
-        kinds = "unreachable blackhole prohibit throw local broadcast multicast unicast".split()
+        kinds = ["unreachable", "blackhole", "prohibit", "throw", "local", "broadcast", "multicast", "unicast"]
         words = [self.random.choice(kinds)] if self.chance(0.25) else []
         refuses = words and words[0] in kinds[:4]
         words.append(self.prefix())
@@ -173,11 +182,13 @@ class Generator:
     def settings(self) -> list[tuple[str, int]]:
         """Sysctls that matter to a lookup, most of them left as they are."""
         drawn = [("net.ipv4.ip_forward", int(self.chance(0.7)))]
-        for key in sorted(CONF.keys() - {"log_martians", "promote_secondaries"}):
-            for place in ("all", *DEVICES):
-                if self.chance(0.2) and (place, key) != ("all", "forwarding"):
-                    drawn.append((conf_name(place, key), self.random.randrange(3 if key == "rp_filter" else 2)))
-        return drawn
+        keys = sorted(CONF.keys() - {"log_martians", "promote_secondaries"})
+        places = [(place, key) for key in keys for place in ("all", *DEVICES) if (place, key) != ("all", "forwarding")]
+        return drawn + [
+            (conf_name(place, key), self.random.randrange(3 if key == "rp_filter" else 2))
+            for place, key in places
+            if self.chance(0.2)
+        ]
 
     def lookup(self) -> dict[str, str]:
         """The words of one `ip route get`."""

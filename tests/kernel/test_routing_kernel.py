@@ -2,24 +2,19 @@
 
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from random import Random
 
 import pytest
 
 from netlab.addresses import parse_address
-from netlab.kernel.namespaces import KernelUnavailable, Namespace
-from netlab.kernel.outside import Outside
-from netlab.kernel.probes import BpfProbes, Event, Kind
-from netlab.martians import InputDecision, InputKind, route_input
-from netlab.names import Hook, NetlabError
+from netlab.kernel.namespaces import Namespace
+from netlab.names import NetlabError
 from netlab.net_tools import format_route, parse_route_n
-from netlab.packet import Packet
 from netlab.route_get import format_route_get
 from netlab.route_text import format_routes, format_rules, parse_routes, parse_rules
 from netlab.routing import MAIN
-from tests.conftest import CI
 from tests.kernel.random_routing import DEVICES, Generator, Twins
 
 pytestmark = [pytest.mark.kernel, pytest.mark.needs("ip", "route")]
