@@ -242,11 +242,14 @@ class Hooks:
 
     def _queue(self, walk: Walk, verdict: int) -> None:
         queue, bypass = verdict >> QUEUE_BITS, verdict & QUEUE_BYPASS
-        if self._enqueue(walk, queue):
-            self._leave(walk, Verdict.QUEUE)
-        elif bypass:
+        taken = self._enqueue(walk, queue)
+        if bypass and not taken:
             walk.at += 1
             self._iterate(walk)
+            return
+        walk.skb.sender = None  # its system call returns 0, whatever becomes of the packet (nf_queue)
+        if taken:
+            self._leave(walk, Verdict.QUEUE)
         else:
             why = f"queued to queue {queue}, but no program listens there"
             self._end(walk, Verdict.QUEUE, DropReason.NETFILTER_DROP, why)

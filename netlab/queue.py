@@ -116,8 +116,11 @@ class NfQueue:
             return
         try:
             answer = self._program(queued.packet, HookState(walk.hook, self.host, walk.dev_in, walk.dev_out, walk.skb))
-            verdict, packet = answer if isinstance(answer, tuple) else (answer, None)
-            self.answer(queued, verdict, packet)
+            # A packet alone is a tuple too, but no answer.
+            if isinstance(answer, tuple) and not isinstance(answer, Packet):
+                self.answer(queued, *answer)
+            else:
+                self.answer(queued, answer)
         except Exception as problem:
             if queued in self.waiting:
                 self._note(walk, f"the program of queue {self.number} failed: {type(problem).__name__}: {problem}")
