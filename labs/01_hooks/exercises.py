@@ -291,7 +291,7 @@ way_of_a_packet = Exercise(
     tell=tell_way,
     sibling=lambda: Story(
         "A packet that came in by eth0 for 10.0.9.9. That is not one of the machine's own addresses, ip_forward is on "
-        "and the TTL is fine, but no route leads there. What does the first route lookup decide, and which hooks are left?",
+        "and the TTL is fine, but no route leads there. What does the route lookup decide, and which hooks are left?",
         journey(False, "10.0.9.9"),
     ),
     right=(by_parts, by_table, by_walking),
