@@ -166,7 +166,7 @@ def test_a_broken_file_says_where_in_one_line(file: Path, content: bytes, before
 def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
     with pytest.raises(CaptureError, match=r"nothing\.pcap: No such file or directory$"):
         list(Capture(tmp_path / "nothing.pcap"))
-    with pytest.raises(CaptureError, match="Is a directory$"):
+    with pytest.raises(CaptureError, match=r"Is a directory$"):
         list(Capture(tmp_path))
 
 
