@@ -258,6 +258,7 @@ class Hooks:
         if walk.passed:
             walk.passed.verdict = verdict.name
             walk.passed.packet = walk.skb.packet
+            walk.passed.state = walk.skb.ctstate
 
     def _end(self, walk: Walk, verdict: Verdict, reason: DropReason, why: str) -> None:
         self._leave(walk, verdict)

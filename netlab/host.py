@@ -15,6 +15,7 @@ from html import escape
 from typing import Final
 
 from netlab.addresses import InterfaceAddress
+from netlab.conntrack.track import Conntrack
 from netlab.hooks import HookFunction, Hooks, Registered, Walk
 from netlab.ip_input import IpInput
 from netlab.ip_output import IpOutput
@@ -24,6 +25,7 @@ from netlab.packet import MalformedPacket, Packet
 from netlab.queue import NfQueue
 from netlab.route import MAIN
 from netlab.route_text import parse_route, parse_rule
+from netlab.skb import Skb
 from netlab.sockets import Sockets
 from netlab.trace import Dropped, Trace
 from netlab.wires import Wires
@@ -47,6 +49,7 @@ class Host(Machine):
         routes, rules: in the words of `ip route add` and `ip rule add`.
         listen: sockets that wait for somebody, like `tcp/80`.
         mtu: in bytes, for interfaces other than Ethernet's 1500.
+        conntrack: `on` tracks connections from the start; `auto` when a rule needs it, as the kernel does.
         kernel: the Linux that the host claims to be; up to 4.9 a hook function could answer REPEAT and STOP.
 
     Raises:
@@ -63,6 +66,7 @@ class Host(Machine):
         sysctls: Mapping[str, int] | None = None,
         listen: Iterable[str] = (),
         mtu: Mapping[str, int] | None = None,
+        conntrack: str = "auto",
         kernel: tuple[int, int] = CURRENT,
         wires: Wires | None = None,
     ) -> None:
@@ -83,10 +87,15 @@ class Host(Machine):
             self.fib.add_rule(parse_rule(rule))
         self._queues: dict[int, NfQueue] = {}
         self._defrag: list[Registered] = []
+        self.conntrack: Conntrack | None = None
         self.hooks = Hooks(name, self.wires, changed=self._changed, enqueue=self._enqueue, old=kernel <= LAST_OLD)
         self._output = IpOutput(self, self.hooks)
         self.sockets = Sockets(self, self._output)
         self._input = IpInput(self, self.hooks, self._output, self.sockets.deliver)
+        if conntrack == "on":
+            self.track()
+        elif conntrack != "auto":
+            raise NetlabError(f"conntrack: {conntrack!r} is neither 'auto' nor 'on'")
         for socket in listen:
             self.sockets.listen(socket)
 
@@ -172,11 +181,22 @@ class Host(Machine):
             while self._defrag:
                 self.unregister(self._defrag.pop())
 
+    def track(self) -> Conntrack:
+        """Switch connection tracking on, as the first rule that needs it does (nf_ct_netns_get); returns the tracker."""
+        if self.conntrack is None:
+            self.defragment()
+            self.conntrack = tracker = Conntrack(self)
+            for hook in (Hook.PRE_ROUTING, Hook.LOCAL_OUT):
+                self.register(hook, tracker.track, Priority.CONNTRACK, "nf_conntrack_in")
+            for hook in (Hook.LOCAL_IN, Hook.POST_ROUTING):
+                self.register(hook, tracker.confirm, Priority.CONNTRACK_CONFIRM, "nf_confirm")
+        return self.conntrack
+
     def tick(self) -> None:
         """Do what has fallen due now that the clock has moved: give up on fragments that never became whole."""
         self._input.give_up_fragments()
 
-    def arrive(self, dev: str, packet: Packet, number: int, looped: bool = False) -> None:
+    def arrive(self, dev: str, packet: Packet, number: int, looped: Skb | None = None) -> None:
         """A frame out of a link or out of `lo`, within a step: what `receive` and the wires call."""
         self._input.arrive(dev, packet, number, looped)
 

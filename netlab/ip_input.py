@@ -34,12 +34,14 @@ class IpInput:
         self._remembered: dict[tuple[int, int, str, int, int, int], InputDecision] = {}
         self._remembered_for: tuple[object, int] | None = None
 
-    def arrive(self, dev: str, packet: Packet, number: int, looped: bool = False) -> None:
+    def arrive(self, dev: str, packet: Packet, number: int, looped: Skb | None = None) -> None:
         """A frame out of the wire, or out of `lo` with the route of its sending side (ip_rcv)."""
         if record := self.host.wires.record:
             record(Received(number, self.host.name, dev, packet))
         skb = Skb(packet, number, dev)
-        skb.looped = looped
+        if looped is not None:
+            skb.looped = True
+            skb.ct, skb.direction, skb.ctstate = looped.ct, looped.direction, looped.ctstate
         if packet.checksum is not None:
             self.host.drop(skb, DropReason.IP_CSUM, "the header checksum is wrong")
             return

@@ -98,6 +98,7 @@ class IpOutput:
         if skb.dev_in is None and skb.dev_out != "lo" and self._heard_here(skb, daddr):
             copy = Skb(skb.packet, skb.number)
             copy.decision, copy.dev_out = skb.decision, skb.dev_out
+            copy.ct, copy.direction, copy.ctstate = skb.ct, skb.direction, skb.ctstate
             self._hooks.run(Hook.POST_ROUTING, copy, None, copy.dev_out, self._loop_back)
         self._hooks.run(Hook.POST_ROUTING, skb, skb.dev_in, skb.dev_out, self._finish_output)
 
@@ -107,7 +108,7 @@ class IpOutput:
 
     def _loop_back(self, skb: Skb) -> None:
         assert skb.dev_out is not None
-        self.host.wires.carry(self.host, skb.dev_out, skb.packet, skb.number, looped=True)
+        self.host.wires.carry(self.host, skb.dev_out, skb.packet, skb.number, looped=skb)
 
     def _finish_output(self, skb: Skb) -> None:
         """Cut it to the interface's size if need be, and let it go (ip_finish_output)."""
@@ -132,7 +133,7 @@ class IpOutput:
         dev = skb.dev_out
         assert dev is not None and skb.decision is not None
         if dev == "lo":
-            self.host.wires.carry(self.host, "lo", packet, number, looped=True)
+            self.host.wires.carry(self.host, "lo", packet, number, looped=skb)
             return
         next_hop = skb.decision.next_hop
         peer = self.host.wires.peers.get((self.host.name, dev))

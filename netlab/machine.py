@@ -30,8 +30,8 @@ class Machine:
         self.mtu = {"lo": LOOPBACK_MTU, **dict.fromkeys(devices, DEFAULT_MTU), **mtu}
         self._peers = Peers()
 
-    def arrive(self, dev: str, packet: Packet, number: int, looped: bool = False) -> None:
-        """A frame comes in by that interface; `looped` if it is this host's own, with its route."""
+    def arrive(self, dev: str, packet: Packet, number: int, looped: Skb | None = None) -> None:
+        """A frame comes in by that interface; `looped` is the host's own, come back over `lo`."""
         raise NotImplementedError
 
     def owns(self, address: int) -> bool:

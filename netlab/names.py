@@ -144,6 +144,24 @@ class CtState(StrEnum):
     UNTRACKED = "UNTRACKED"
 
 
+class TcpState(IntEnum):
+    """The state of a TCP entry (enum tcp_conntrack). Not the same thing as a packet's `CtState`."""
+
+    NONE = 0
+    SYN_SENT = 1
+    SYN_RECV = 2
+    ESTABLISHED = 3
+    FIN_WAIT = 4
+    CLOSE_WAIT = 5
+    LAST_ACK = 6
+    TIME_WAIT = 7
+    CLOSE = 8
+    SYN_SENT2 = 9
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class DropReason(StrEnum):
     """Why the kernel freed a packet: the names of include/net/dropreason-core.h without SKB_DROP_REASON_."""
 

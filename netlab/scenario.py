@@ -38,6 +38,7 @@ class HostSpec:
     sysctls: dict[str, int] = field(default_factory=dict)
     listen: tuple[tuple[str, int], ...] = ()
     mtu: dict[str, int] = field(default_factory=dict)
+    conntrack: str = "auto"
 
 
 class PacketStep(NamedTuple):
@@ -195,9 +196,9 @@ class _Reader:
             ("interfaces", "routes", "rules", "sysctls", "listen", "mtu", "conntrack"),
             later=("iptables",),
         )
-        if "conntrack" in keys and (mode := self.text(keys["conntrack"])) != "auto":
-            known = "is not supported yet" if mode == "on" else "is neither 'auto' nor 'on'"
-            raise self.fail(keys["conntrack"], f"conntrack: {mode!r} {known}")
+        conntrack = self.text(keys["conntrack"]) if "conntrack" in keys else "auto"
+        if conntrack not in ("auto", "on"):
+            raise self.fail(keys["conntrack"], f"conntrack: {conntrack!r} is neither 'auto' nor 'on'")
         interfaces = self.interfaces(keys["interfaces"]) if "interfaces" in keys else {}
         sysctls = self.mapping(keys["sysctls"]) if "sysctls" in keys else {}
         mtu = self.mapping(keys["mtu"], tuple(interfaces)) if "mtu" in keys else {}
@@ -217,6 +218,7 @@ class _Reader:
             values,
             tuple(self.parse(item, _socket) for item in self.sequence(keys["listen"])) if "listen" in keys else (),
             {dev: self.number(item, MIN_MTU, MAX_MTU) for dev, item in mtu.items()},
+            conntrack,
         )
 
     def interfaces(self, where: Where) -> dict[str, tuple[InterfaceAddress, ...]]:

@@ -23,6 +23,7 @@ def build(scenario: Scenario) -> Network:
                 sysctls=spec.sysctls,
                 listen=[f"{proto}/{port}" for proto, port in spec.listen],
                 mtu=spec.mtu,
+                conntrack=spec.conntrack,
             )
         except NetlabError as problem:
             raise ScenarioError(f"{scenario.name}: host {spec.name}: {problem}") from None

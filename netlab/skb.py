@@ -1,9 +1,15 @@
 """A packet while one host handles it: the kernel's `struct sk_buff`, as far as netlab needs it."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
+from netlab.names import CtState
 from netlab.packet import Packet
 from netlab.routing import Decision
+
+if TYPE_CHECKING:
+    from netlab.conntrack.entry import Entry
+    from netlab.conntrack.tuples import Direction
 
 
 class Skb:
@@ -18,11 +24,14 @@ class Skb:
         unicast: it is for one host; no errors are sent about broadcasts.
         redirect: its sender would have a shorter way.
         pieces: the sizes in bytes of the fragments it was put together from, the IP header included.
+        ct: its flow, and `direction` which way of it; None without one.
+        ctstate: what conntrack says of it; None where conntrack has not looked.
         sender: hears the errno if a local process waits for its system call to return.
     """
 
     __slots__ = (
-        "decision", "dev_in", "dev_out", "looped", "number", "packet", "pieces", "redirect", "sender", "unicast",
+        "ct", "ctstate", "decision", "dev_in", "dev_out", "direction", "looped", "number", "packet", "pieces",
+        "redirect", "sender", "unicast",
     )  # fmt: skip
 
     def __init__(self, packet: Packet, number: int, dev_in: str | None = None) -> None:
@@ -35,6 +44,9 @@ class Skb:
         self.unicast = True
         self.redirect = False
         self.pieces: tuple[int, ...] = ()
+        self.ct: Entry | None = None
+        self.direction: Direction | None = None
+        self.ctstate: CtState | None = None
         self.sender: Callable[[str, str], None] | None = None
 
     def refuse(self, errno: str, why: str) -> None:

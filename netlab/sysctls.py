@@ -20,7 +20,7 @@ class Setting(NamedTuple):
     high: int | None = None
 
 
-NET: Final[dict[str, Setting]] = {
+IPV4: Final[dict[str, Setting]] = {
     "net.ipv4.icmp_echo_ignore_all": Setting(0, 0, 1),
     "net.ipv4.icmp_echo_ignore_broadcasts": Setting(1, 0, 1),
     "net.ipv4.icmp_errors_use_inbound_ifaddr": Setting(0, 0, 1),
@@ -37,7 +37,39 @@ NET: Final[dict[str, Setting]] = {
     "net.ipv4.ipfrag_max_dist": Setting(64, 0),
     "net.ipv4.ipfrag_time": Setting(30, 0),
 }
-"""Settings of the whole network namespace."""
+"""Settings of IPv4 in the whole network namespace."""
+
+SHARED: Final[dict[str, Setting]] = {
+    "net.netfilter.nf_conntrack_buckets": Setting(262144, 1),
+    "net.netfilter.nf_conntrack_max": Setting(262144, 0),
+}
+"""Settings of the whole machine: free in the simulator, not to be written from a namespace of the kernel."""
+
+CONNTRACK: Final[dict[str, Setting]] = {
+    "net.netfilter.nf_conntrack_acct": Setting(0, 0, 1),
+    "net.netfilter.nf_conntrack_checksum": Setting(1, 0, 1),
+    "net.netfilter.nf_conntrack_generic_timeout": Setting(600, 0),
+    "net.netfilter.nf_conntrack_icmp_timeout": Setting(30, 0),
+    "net.netfilter.nf_conntrack_tcp_be_liberal": Setting(0, 0, 1),
+    "net.netfilter.nf_conntrack_tcp_ignore_invalid_rst": Setting(0, 0, 1),
+    "net.netfilter.nf_conntrack_tcp_loose": Setting(1, 0, 1),
+    "net.netfilter.nf_conntrack_tcp_max_retrans": Setting(3, 0, 255),
+    "net.netfilter.nf_conntrack_tcp_timeout_close": Setting(10, 0),
+    "net.netfilter.nf_conntrack_tcp_timeout_close_wait": Setting(60, 0),
+    "net.netfilter.nf_conntrack_tcp_timeout_established": Setting(432000, 0),
+    "net.netfilter.nf_conntrack_tcp_timeout_fin_wait": Setting(120, 0),
+    "net.netfilter.nf_conntrack_tcp_timeout_last_ack": Setting(30, 0),
+    "net.netfilter.nf_conntrack_tcp_timeout_max_retrans": Setting(300, 0),
+    "net.netfilter.nf_conntrack_tcp_timeout_syn_recv": Setting(60, 0),
+    "net.netfilter.nf_conntrack_tcp_timeout_syn_sent": Setting(120, 0),
+    "net.netfilter.nf_conntrack_tcp_timeout_time_wait": Setting(120, 0),
+    "net.netfilter.nf_conntrack_tcp_timeout_unacknowledged": Setting(300, 0),
+    "net.netfilter.nf_conntrack_udp_timeout": Setting(30, 0),
+    "net.netfilter.nf_conntrack_udp_timeout_stream": Setting(120, 0),
+}
+"""Settings of connection tracking in one network namespace; timeouts in seconds."""
+
+NET: Final = IPV4 | CONNTRACK | SHARED
 
 CONF: Final[dict[str, Setting]] = {
     "accept_local": Setting(0),

@@ -7,12 +7,15 @@ a virtual link or `lo` carries waits in the receiver's backlog until the work at
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from netlab.clock import Clock
 from netlab.names import NetlabError
 from netlab.packet import Packet
 from netlab.trace import Event, Step, Trace
+
+if TYPE_CHECKING:
+    from netlab.skb import Skb
 
 MAX_FRAMES = 100_000  # in one step; a storm, not a lesson, past that
 
@@ -22,7 +25,7 @@ class Receiver(Protocol):
 
     name: str
 
-    def arrive(self, dev: str, packet: Packet, number: int, looped: bool) -> None: ...
+    def arrive(self, dev: str, packet: Packet, number: int, looped: "Skb | None") -> None: ...
 
     def owns(self, address: int) -> bool: ...
 
@@ -64,8 +67,8 @@ class Wires:
         self.peers[ends[0]] = other
         self.peers[ends[1]] = one
 
-    def carry(self, host: Receiver, dev: str, packet: Packet, number: int, *, looped: bool = False) -> None:
-        """Put a frame into that host's interface, when its turn comes."""
+    def carry(self, host: Receiver, dev: str, packet: Packet, number: int, *, looped: "Skb | None" = None) -> None:
+        """Put a frame into that host's interface, when its turn comes; `looped` is a host's own, coming back to it."""
         self._pending.append((host.arrive, (dev, packet, number, looped)))
 
     def later(self, work: Callable[[], None]) -> None:
