@@ -373,8 +373,11 @@ def _judge_reset(
         if track.last_kind is Kind.ACK and track.last_direction is direction and segment.seq == track.last_end:
             return target, False
         target = track.state
-    answers_ignored = (entry.status & Status.SEEN_REPLY and track.last_kind is Kind.SYN) or (
-        not entry.status & Status.ASSURED and track.last_kind is Kind.ACK
+    turned = track.last_direction is not direction
+    answers_ignored = (
+        (turned and entry.status & Status.SEEN_REPLY)
+        if track.last_kind is Kind.SYN
+        else track.last_kind is Kind.ACK and not entry.status & Status.ASSURED
     )
     if answers_ignored and segment.ack == track.last_end:
         return target, True
