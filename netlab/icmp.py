@@ -12,6 +12,7 @@ TIMESTAMP, TIMESTAMP_REPLY = 13, 14
 NET, HOST, PROTOCOL, PORT, FRAGMENTATION_NEEDED, SOURCE_ROUTE_FAILED, FILTERED = 0, 1, 2, 3, 4, 5, 13
 
 ERROR_SIZE: Final = 576  # bytes: no error is longer, so that it passes every link whole (RFC 1812, 4.3.2.3)
+LEAST_QUOTATION: Final = 20  # bytes: no error is sent that has no more room than for the header of what it quotes
 PRECEDENCE_INTERNETCONTROL: Final = 0xC0  # errors travel with this precedence (RFC 1812, 4.3.2.5)
 TOS_MASK: Final = 0x1E
 LIMITED_TYPES: Final = 6168  # net.ipv4.icmp_ratemask at its default: the types 3, 4, 11 and 12
@@ -38,9 +39,13 @@ def may_be_reported(packet: Packet) -> bool:
     return True
 
 
-def error_packet(error: Error, about: Packet, saddr: int, ttl: int, path_mtu: int) -> Packet:
-    """The error, on its way to the source of what it quotes: as many bytes as fit (`icmp_send`)."""
-    room = min(path_mtu, ERROR_SIZE) - 20 - 8
+def room_for_quotation(path_mtu: int, options: bytes) -> int:
+    """How many bytes of a packet an error quotes at most (`icmp_send`)."""
+    return min(path_mtu, ERROR_SIZE) - 20 - len(options) - 8
+
+
+def error_packet(error: Error, about: Packet, saddr: int, ttl: int, room: int) -> Packet:
+    """The error, on its way to the source of what it quotes: `room` bytes of it (`icmp_send`)."""
     quoted = about.to_bytes()[:room]
     body = Packet.icmp(
         "0.0.0.0",

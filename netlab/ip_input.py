@@ -11,12 +11,14 @@ from netlab import icmp
 from netlab.fragments import Reassembled, Reassembly
 from netlab.fragments import Refused as FragmentRefused
 from netlab.hooks import Hooks, HookState
+from netlab.ip_options import locate
 from netlab.ip_output import IpOutput
 from netlab.machine import Machine
 from netlab.martians import InputDecision, InputKind, route_input
 from netlab.names import DropReason, Hook, Verdict
 from netlab.packet import DF, MF, OFFSET, Packet
 from netlab.skb import Skb
+from netlab.stamping import forward, one_hop_less, receive
 from netlab.trace import Logged, Received, Routed
 
 MAX_REMEMBERED: Final = 65536  # decisions kept between two changes of routes or settings
@@ -48,7 +50,9 @@ class IpInput:
     def _route(self, skb: Skb) -> None:
         """After PRE_ROUTING: what kind of packet is it (ip_rcv_finish)?"""
         if skb.looped:
-            self._deliver(skb)
+            kind = InputKind.LOCAL if skb.dev_in == "lo" else InputKind.BROADCAST
+            if not skb.packet.options or self._options(skb, InputDecision(kind)):
+                self._deliver(skb)
             return
         found = self._decide(skb)
         skb.decision = found.decision
@@ -57,6 +61,11 @@ class IpInput:
             record(Routed(skb.number, self.host.name, skb.packet, found))
             for line in found.log:
                 record(Logged(skb.number, self.host.name, line))
+        if skb.packet.options and found.kind is not InputKind.DROP:
+            led_on = self._options(skb, found)
+            if led_on is None:
+                return
+            found = led_on
         if found.kind is InputKind.FORWARD:
             skb.redirect = found.do_redirect
             self._forward(skb)
@@ -66,6 +75,9 @@ class IpInput:
             if found.icmp and self.host.peer(skb.packet.saddr).allows_unreachable(self.host.now()):
                 self._output.report(icmp.Error(*found.icmp), skb)
             self.host.drop(skb, found.reason, found.lock)
+
+    def _options(self, skb: Skb, found: InputDecision) -> InputDecision | None:
+        return receive(self.host, skb, found, self._decide, self._output.report)
 
     def _decide(self, skb: Skb) -> InputDecision:
         """The input decision, remembered until routes or settings change."""
@@ -102,6 +114,7 @@ class IpInput:
         found = self._reassembly.add(skb.packet, skb.dev_in, self.host.wires.clock.now, patience)
         if isinstance(found, Reassembled):
             skb.packet, skb.pieces = found
+            skb.options = locate(skb.packet.options) if skb.packet.options else None
             self.host.note(skb, f"reassembled from {len(found.pieces)} fragments: {found.packet}")
             return True
         if isinstance(found, FragmentRefused):
@@ -127,6 +140,7 @@ class IpInput:
             if expired.first is None:
                 continue
             skb = Skb(expired.first, self.host.wires.new_number(), expired.dev)
+            skb.options = locate(skb.packet.options) if skb.packet.options else None
             self._output.report(icmp.Error(icmp.TIME_EXCEEDED, 1), skb)
             self.host.drop(skb, DropReason.FRAG_REASM_TIMEOUT, "the other fragments never came")
 
@@ -138,6 +152,11 @@ class IpInput:
             self._output.report(icmp.Error(icmp.TIME_EXCEEDED, 0), skb)
             self.host.drop(skb, DropReason.IP_INHDR, f"its ttl of {packet.ttl} does not last for another hop")
             return
+        options = skb.options
+        if options and options.strict and decision.route.gateway is not None:
+            self._output.report(icmp.Error(icmp.UNREACHABLE, icmp.SOURCE_ROUTE_FAILED), skb)
+            self.host.drop(skb, DropReason.NOT_SPECIFIED, "a strict source route, and the next hop is a gateway")
+            return
         mtu = self.host.mtu_of(decision)
         if packet.frag & DF and packet.length > mtu and (not skb.pieces or max(skb.pieces) > mtu):
             self._output.report(icmp.Error(icmp.UNREACHABLE, icmp.FRAGMENTATION_NEEDED, mtu), skb)
@@ -147,9 +166,14 @@ class IpInput:
                 f"{packet.length} bytes do not fit {mtu}, and DF forbids fragments",
             )
             return
-        skb.packet = packet._replace(ttl=packet.ttl - 1)
+        skb.packet = one_hop_less(packet) if options else packet._replace(ttl=packet.ttl - 1)
         skb.dev_out = decision.route.dev
         if skb.redirect and self.host.peer(packet.saddr).allows_redirect(self.host.now()):
             assert decision.next_hop is not None
             self._output.report(icmp.Error(icmp.REDIRECT, 1, decision.next_hop), skb)
-        self._hooks.run(Hook.FORWARD, skb, skb.dev_in, skb.dev_out, self._output.output)
+        after = self._forward_with_options if options else self._output.output
+        self._hooks.run(Hook.FORWARD, skb, skb.dev_in, skb.dev_out, after)
+
+    def _forward_with_options(self, skb: Skb) -> None:
+        forward(self.host, skb)
+        self._output.output(skb)

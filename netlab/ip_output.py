@@ -8,6 +8,7 @@ from netlab import icmp
 from netlab.addresses import format_address
 from netlab.fragments import fragment
 from netlab.hooks import Hooks, Walk
+from netlab.ip_options import NOTHING, reply_to
 from netlab.machine import Machine
 from netlab.martians import ALL_HOSTS, LIMITED_BROADCAST
 from netlab.names import DropReason, Hook
@@ -159,9 +160,13 @@ class IpOutput:
         packet = skb.packet
         if not skb.unicast or not icmp.may_be_reported(packet):
             return
-        ours = self.host.fib.address_type(packet.daddr) is RouteType.LOCAL
+        passing = skb.options is not None and skb.options.next_hop is not None
+        ours = self.host.fib.address_type(packet.daddr) is RouteType.LOCAL and not passing
         saddr = packet.daddr if ours else self._address_for_errors(skb)
-        decision = self.host.fib.lookup(packet.saddr, src=saddr, tos=packet.tos & icmp.TOS_MASK)
+        reply = reply_to(packet, skb.options, self.host.is_other) if packet.options else NOTHING
+        if reply is None:
+            return
+        decision = self.host.fib.lookup(reply.first_hop or packet.saddr, src=saddr, tos=packet.tos & icmp.TOS_MASK)
         if decision.route is None:
             return
         limited = icmp.LIMITED_TYPES >> error.type & 1 and (error.type, error.code) != (3, 4)
@@ -173,8 +178,12 @@ class IpOutput:
         ):
             self.host.note(skb, "no error is sent: icmp_ratelimit")
             return
+        room = icmp.room_for_quotation(self.host.mtu_of(decision), reply.data)
+        if room <= icmp.LEAST_QUOTATION:
+            return
         saddr = saddr or self.host.fib.source_of(decision.route)
-        answer = icmp.error_packet(error, packet, saddr, self.host.default_ttl(), self.host.mtu_of(decision))
+        answer = icmp.error_packet(error, packet, saddr, self.host.default_ttl(), room)
+        answer = reply.on(answer, self.host.time_of_day())
         self.local_out(Skb(answer, self.host.wires.new_number()), decision, "the kernel")
 
     def _address_for_errors(self, skb: Skb) -> int:

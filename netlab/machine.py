@@ -16,6 +16,7 @@ from netlab.wires import Wires
 
 DEFAULT_MTU: Final = 1500  # bytes, of Ethernet
 LOOPBACK_MTU: Final = 65536
+DAY: Final = 86_400_000  # milliseconds
 
 
 class Machine:
@@ -45,6 +46,14 @@ class Machine:
     def now(self) -> float:
         """The time in milliseconds."""
         return self.wires.clock.now * 1000
+
+    def time_of_day(self) -> int:
+        """Milliseconds since midnight UT, the time in ICMP messages and IP options."""
+        return int(self.now()) % DAY
+
+    def is_other(self, address: int) -> bool:
+        """Whether it is a unicast address, and none of this host's own."""
+        return self.fib.address_type(address) is RouteType.UNICAST
 
     def peer(self, address: int) -> Peer:
         """The account of errors sent to that address."""

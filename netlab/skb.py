@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from netlab.ip_options import Options
 from netlab.packet import Packet
 from netlab.routing import Decision
 
@@ -16,13 +17,15 @@ class Skb:
         decision: the route it was given.
         looped: it came over `lo`, and brought its route along.
         unicast: it is for one host; no errors are sent about broadcasts.
+        options: what was found in its IP options; None if it has none, or was made here.
         redirect: its sender would have a shorter way.
         pieces: the sizes in bytes of the fragments it was put together from, the IP header included.
         sender: hears the errno if a local process waits for its system call to return.
     """
 
     __slots__ = (
-        "decision", "dev_in", "dev_out", "looped", "number", "packet", "pieces", "redirect", "sender", "unicast",
+        "decision", "dev_in", "dev_out", "looped", "number", "options", "packet", "pieces", "redirect", "sender",
+        "unicast",
     )  # fmt: skip
 
     def __init__(self, packet: Packet, number: int, dev_in: str | None = None) -> None:
@@ -34,6 +37,7 @@ class Skb:
         self.looped = False
         self.unicast = True
         self.redirect = False
+        self.options: Options | None = None
         self.pieces: tuple[int, ...] = ()
         self.sender: Callable[[str, str], None] | None = None
 

@@ -6,7 +6,7 @@ Left out on purpose: retransmission, congestion control, delayed acknowledgement
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from netlab import icmp
+from netlab import icmp, ip_options
 from netlab.addresses import parse_address
 from netlab.ip_output import IpOutput
 from netlab.machine import Machine
@@ -147,14 +147,14 @@ class Sockets:
             if refused := listener.refuses(segment):
                 reason, why, answer = refused
                 if answer:
-                    self._send_segment(reset_for(packet, segment), "the kernel")
+                    self._reset(skb, segment)
                 return self._host.drop(skb, reason, why)
-            connection = Connection(tuple_, self._isn(), self._send_segment, listener)
+            connection = Connection(tuple_, self._isn(), self._way_back(skb), listener)
             self._connections[tuple_] = connection
             return connection.accept(segment)
         if connection is None:
             if skb.unicast and not segment.flags & RST:
-                self._send_segment(reset_for(packet, segment), "the kernel")
+                self._reset(skb, segment)
             return self._host.drop(skb, DropReason.NO_SOCKET, f"nobody listens on tcp/{segment.dport}")
         if connection.state is State.SYN_RECEIVED and segment.flags & RST and segment.seq == connection.rcv_nxt:
             # The kernel keeps such a beginning in a table of requests, not yet in a socket (tcp_check_req).
@@ -216,7 +216,7 @@ class Sockets:
         if message.type == icmp.TIMESTAMP:
             if len(message.payload) < 12:
                 return self._host.drop(skb, DropReason.PKT_TOO_SMALL, "the timestamps are cut short")
-            now = int(self._host.wires.clock.now * 1000) % 86_400_000
+            now = self._host.time_of_day()
             return self._answer(skb, icmp.timestamp_reply(packet, 0, self._host.default_ttl(), now))
         if message.type == icmp.ECHO_REPLY:
             return self._echo_reply(skb, message)
@@ -240,8 +240,11 @@ class Sockets:
         """From the address that was asked; for a broadcast from the one that fits the way back (icmp_reply)."""
         request = skb.packet
         source = request.daddr if skb.unicast else self._host.source_for(request.saddr)
+        options = self._options_back(skb)
+        if options is None:
+            return
         self._note(skb, "answered by the kernel")
-        self._output.emit(reply.with_(src=source), "the kernel", source)
+        self._output.emit(options.on(reply.with_(src=source), self._host.time_of_day()), "the kernel", source)
 
     def _igmp(self, skb: Skb) -> None:
         self._host.drop(skb, DropReason.NOT_SPECIFIED, "this host takes no part in IGMP")
@@ -253,6 +256,25 @@ class Sockets:
         self._host.drop(skb, DropReason.NO_SOCKET, "nobody here speaks UDP-Lite")
 
     # ---------------------------------------------------------------- small print
+
+    def _options_back(self, skb: Skb) -> ip_options.Reply | None:
+        """The IP options of an answer; None where they forbid one."""
+        if not skb.packet.options:
+            return ip_options.NOTHING
+        return ip_options.reply_to(skb.packet, skb.options, self._host.is_other)
+
+    def _way_back(self, skb: Skb) -> Callable[[Packet, str], None]:
+        """How a connection sends that was opened by this packet: with its IP options, if it has any."""
+        options = self._options_back(skb)
+        if not options:
+            return self._send_segment
+        return lambda packet, by: self._send_segment(options.on(packet, self._host.time_of_day()), by)
+
+    def _reset(self, skb: Skb, segment: Tcp) -> None:
+        options = self._options_back(skb)
+        if options is not None:
+            reset = options.on(reset_for(skb.packet, segment), self._host.time_of_day())
+            self._send_segment(reset, "the kernel")
 
     def _send_segment(self, packet: Packet, by: str) -> None:
         self._output.emit(packet.with_(ttl=self._host.default_ttl()), by, packet.saddr)

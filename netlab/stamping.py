@@ -1,0 +1,164 @@
+"""What a host does with the IP options of a packet that comes in or passes through (net/ipv4/ip_options.c, ip_input.c).
+
+`netlab.ip_options` knows the bytes; here they meet the host's addresses, routes and settings.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+from netlab import icmp
+from netlab.addresses import format_address
+from netlab.ip_options import LENGTH, POINTER, Here, Options, check
+from netlab.machine import Machine
+from netlab.martians import InputDecision, InputKind
+from netlab.names import DropReason
+from netlab.packet import Packet
+from netlab.route import Scope
+from netlab.skb import Skb
+from netlab.trace import Logged, Routed
+
+HEADER: Final = 20  # bytes in front of the options
+
+Report = Callable[[icmp.Error, Skb], None]
+Decide = Callable[[Skb], InputDecision]
+
+
+def receive(host: Machine, skb: Skb, found: InputDecision, decide: Decide, report: Report) -> InputDecision | None:
+    """Check and stamp a packet's options, follow its source route (`ip_rcv_options`, `ip_options_rcv_srr`).
+
+    Args:
+        host, skb: where and what.
+        found: the outcome of the route lookup.
+        decide: looks up the route of another destination.
+        report: sends an ICMP error.
+
+    Returns:
+        Where it goes on: as found, or where the source route leads. None where the packet ended here.
+    """
+    before = skb.packet
+    is_local = found.kind is InputKind.LOCAL
+    here = Here(
+        lambda: before.daddr if is_local else address_towards(host, skb),
+        host.time_of_day(),
+        host.is_other,
+    )
+    skb.options, options, wrong = check(before.options, here)
+    if options != before.options:
+        skb.packet = _with_stale_checksum(before, options=options)
+        host.note(skb, f"IP options written: {before.options.hex()} became {options.hex()}")
+    if wrong:
+        pointer = HEADER + wrong.at
+        report(icmp.Error(icmp.PARAMETER_PROBLEM, 0, pointer << 24), skb)
+        host.drop(skb, DropReason.IP_INHDR, f"its options are wrong at byte {pointer} of the header")
+        return None
+    if skb.options.source_route is None:
+        return found
+    return _follow(host, skb, skb.options, found, decide, report)
+
+
+def _follow(
+    host: Machine, skb: Skb, options: Options, found: InputDecision, decide: Decide, report: Report
+) -> InputDecision | None:
+    """Take the source route's next hop where this host is the destination so far."""
+    assert skb.dev_in is not None and options.source_route is not None
+    conf = host.sysctls.conf(skb.dev_in)
+    packet = skb.packet
+
+    def drop(why: str) -> InputDecision | None:
+        host.drop(skb, DropReason.NOT_SPECIFIED, why)
+        return None
+
+    if not conf.accept_source_route:
+        if conf.log_martians and (record := host.wires.record):
+            record(Logged(skb.number, host.name, f"IPv4: source route option {packet.src} -> {packet.dst}"))
+        return drop(f"it brings its own route, and accept_source_route is off on {skb.dev_in}")
+    if found.kind is InputKind.FORWARD:
+        if options.strict:
+            report(icmp.Error(icmp.PARAMETER_PROBLEM, 0, (HEADER - 4) << 24), skb)
+            return drop("a strict source route, and this host was not its next hop")
+        return replace(found, do_redirect=False)
+    if found.kind is not InputKind.LOCAL:
+        return drop(f"a source route cannot lead on from here: {found.kind}")
+    option = packet.options[options.source_route :]
+    for place in range(option[POINTER], option[LENGTH] + 1, 4):
+        if place + 3 > option[LENGTH]:
+            report(icmp.Error(icmp.PARAMETER_PROBLEM, 0, (HEADER + options.source_route + POINTER) << 24), skb)
+            return drop("its source route ends within an address")
+        hop = int.from_bytes(option[place - 1 : place + 3], "big")
+        found = decide(Skb(packet._replace(daddr=hop), skb.number, skb.dev_in))
+        if record := host.wires.record:
+            record(Routed(skb.number, host.name, skb.packet, found))
+            for line in found.log:
+                record(Logged(skb.number, host.name, line))
+        if found.kind not in (InputKind.LOCAL, InputKind.FORWARD):
+            return drop(f"its source route leads to {format_address(hop)}: {found}")
+        skb.decision = found.decision
+        options.changed = True
+        if found.kind is InputKind.FORWARD:
+            options.next_hop = hop
+            return replace(found, do_redirect=False)
+        skb.packet = _with_stale_checksum(skb.packet, daddr=hop)
+    return found
+
+
+def forward(host: Machine, skb: Skb) -> None:
+    """Write what is known only once the packet leaves, after FORWARD (`ip_forward_options`)."""
+    options, packet = skb.options, skb.packet
+    if options is None or options.size != len(packet.options):  # a hook function put in others
+        return
+    data = bytearray(packet.options)
+    if options.recorded and (at := options.record_route) is not None:
+        _put(data, at + data[at + POINTER] - 5, address_out(host, skb))
+    if options.next_hop is not None and (at := options.source_route) is not None:
+        hop = options.next_hop.to_bytes(4, "big")
+        places = range(at + data[at + POINTER] - 1, at + data[at + LENGTH] - 3, 4)
+        place = next((place for place in places if data[place : place + 4] == hop), None)
+        if place is not None:
+            skb.packet = packet = packet._replace(daddr=options.next_hop)
+            _put(data, place, address_out(host, skb))
+            data[at + POINTER] = place - at + 5
+        if options.addressed and (stamp := options.timestamp) is not None:
+            _put(data, stamp + data[stamp + POINTER] - 9, address_out(host, skb))
+    if options.changed:
+        skb.packet = packet._replace(options=bytes(data), checksum=None)
+        if skb.packet.options != packet.options:
+            host.note(skb, f"IP options written: {packet.options.hex()} became {data.hex()}")
+
+
+def one_hop_less(packet: Packet) -> Packet:
+    """The ttl counted down, the checksum changed to match: one that was wrong before stays wrong (RFC 1624)."""
+    check = None if packet.checksum is None else (packet.checksum + 0x100) % 0xFFFF
+    return packet._replace(ttl=packet.ttl - 1, checksum=check)
+
+
+def address_towards(host: Machine, skb: Skb) -> int:
+    """The own address that a packet from there is answered with (`fib_compute_spec_dst`)."""
+    packet = skb.packet
+    assert skb.dev_in is not None
+    if not packet.saddr:
+        return host.fib.select_address(skb.dev_in, 0, Scope.LINK)
+    mark = packet.mark if host.sysctls.conf(skb.dev_in).src_valid_mark else 0
+    route = host.fib.lookup(packet.saddr, mark=mark, tos=packet.tos).route
+    return host.fib.source_of(route) if route else host.fib.select_address(skb.dev_in, packet.saddr)
+
+
+def address_out(host: Machine, skb: Skb) -> int:
+    """The own address that a forwarded packet leaves by (`ip_rt_get_source`)."""
+    packet, fib = skb.packet, host.fib
+    assert skb.dev_out is not None and skb.decision is not None and skb.decision.route is not None
+    route = fib.lookup(
+        packet.daddr, src=packet.saddr, iif=skb.dev_in, oif=skb.dev_out, mark=packet.mark, tos=packet.tos
+    ).route
+    if route:
+        return fib.source_of(route)
+    return fib.select_address(skb.dev_out, skb.decision.route.gateway or packet.daddr)
+
+
+def _with_stale_checksum(packet: Packet, **changes: Any) -> Packet:
+    """A changed packet with the checksum that it had, as the kernel leaves it."""
+    return packet._replace(**changes, checksum=int.from_bytes(packet.to_bytes()[10:12], "big"))
+
+
+def _put(data: bytearray, at: int, address: int) -> None:
+    data[at : at + 4] = address.to_bytes(4, "big")
