@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 from typing import Final
 
-from netlab.addresses import Prefix, format_address
+from netlab.addresses import Prefix, format_address, mask_of
 
 
 class RouteType(StrEnum):
@@ -46,8 +46,8 @@ DEFAULT, MAIN, LOCAL = 253, 254, 255
 TABLE_NAMES: Final[dict[int, str]] = {DEFAULT: "default", MAIN: "main", LOCAL: "local"}
 
 PROTOCOL_NAMES: Final[dict[int, str]] = {
-    1: "redirect", 2: "kernel", 3: "boot", 4: "static", 8: "gated", 9: "ra", 10: "mrt", 11: "zebra",
-    12: "bird", 13: "dnrouted", 14: "xorp", 15: "ntk", 16: "dhcp", 18: "keepalived", 42: "babel", 99: "openr", 186: "bgp",
+    1: "redirect", 2: "kernel", 3: "boot", 4: "static", 8: "gated", 9: "ra", 10: "mrt", 11: "zebra", 12: "bird",
+    13: "dnrouted", 14: "xorp", 15: "ntk", 16: "dhcp", 18: "keepalived", 42: "babel", 99: "openr", 186: "bgp",
     187: "isis", 188: "ospf", 189: "rip", 192: "eigrp",
 }  # fmt: skip
 """Who installed a route, by the names of iproute2's rt_protos."""
@@ -177,17 +177,38 @@ class Rule:
     protocol: int = BOOT
     """Who added it; the three that a host starts with are the kernel's."""
 
+    @property
+    def matches_all(self) -> bool:
+        """It has no condition, as the three rules that every host starts with."""
+        return self == Rule(priority=self.priority, action=self.action, table=self.table, protocol=self.protocol)
+
     def matches(self, dst: int, src: int, iif: str, oif: str | None, mark: int, tos: int) -> bool:
         """Whether the rule applies (fib_rule_match in net/core/fib_rules.c)."""
         hit = (
-            src in self.source
-            and dst in self.destination
+            not (src ^ self.source.address) & mask_of(self.source.length)
+            and not (dst ^ self.destination.address) & mask_of(self.destination.length)
             and (self.iif is None or self.iif == iif)
             and (self.oif is None or self.oif == oif)
-            and not (self.mark ^ mark) & self.mask
+            and not (mark ^ self.mark) & self.mask
             and (not self.tos or self.tos == tos & LEGACY_TOS)
         )
         return hit is not self.invert
+
+    def misfit(self, dst: int, src: int, iif: str, oif: str | None, mark: int, tos: int) -> str:
+        """Why the rule does not apply to a packet, in words."""
+        if self.invert:
+            return "the packet is one of those that `not` leaves out"
+        if src not in self.source:
+            return f"the source is {format_address(src)}"
+        if dst not in self.destination:
+            return f"the destination is {format_address(dst)}"
+        if self.iif not in (None, iif):
+            return f"the packet came in by {iif}" if iif != "lo" else "the packet was made here (iif lo)"
+        if self.oif not in (None, oif):
+            return f"the sender is bound to {oif}" if oif else "the sender is bound to no interface"
+        if (mark ^ self.mark) & self.mask:
+            return f"the packet's mark is {hexadecimal(mark)}"
+        return f"the packet's tos is 0x{tos:02x}"
 
     def repeats(self, other: "Rule") -> bool:
         """Whether the kernel refuses this rule because `other` is there (rule_exists, fib4_rule_compare).
@@ -227,6 +248,14 @@ class Rule:
         if self.protocol not in (BOOT, KERNEL):
             parts.append(f"proto {PROTOCOL_NAMES.get(self.protocol, self.protocol)}")
         return " ".join(parts)
+
+
+DEFAULT_RULES: Final = (
+    Rule(priority=0, table=LOCAL, protocol=KERNEL),
+    Rule(priority=32766, table=MAIN, protocol=KERNEL),
+    Rule(priority=32767, table=DEFAULT, protocol=KERNEL),
+)
+"""What every host starts with."""
 
 
 def hexadecimal(number: int) -> str:
