@@ -15,7 +15,8 @@ from netlab.trace import UNKNOWN
 Json = Mapping[str, Any]
 
 # What is random, or depends on the time of day, in the kernel; everything else is compared byte for byte:
-# - in frames that a host made itself: IP id, TCP's window, options and initial sequence number (`_masked`);
+# - in frames that a host made itself: IP id (also where an ICMP error quotes it), TCP's window, options and initial
+#   sequence number (`_masked`);
 # - times of day: ICMP timestamp replies, the IP timestamp option, also where an ICMP error quotes it (`_masked`);
 # - redirects to a source that has been due one before: the next one comes after milliseconds of real time
 #   (`_repeated_redirects`).
@@ -148,7 +149,9 @@ def _masked(frame: Json, made: set[tuple[str, str, str, str]], isn: dict[tuple[A
     if isinstance(message, Icmp) and message.type == _TIMESTAMP_REPLY:
         packet = packet._replace(payload=packet.payload[:2] + bytes(2) + packet.payload[4:12])
     if quoted := packet.quoted:
-        body = quoted._replace(options=_without_times(quoted.options)).to_bytes()
+        ours = (quoted.src, quoted.dst) in {(src, dst) for _, src, dst, _ in made}
+        quoted = quoted._replace(options=_without_times(quoted.options), ip_id=0 if ours else quoted.ip_id)
+        body = quoted.to_bytes()
         packet = packet._replace(payload=packet.payload[:2] + bytes(2) + packet.payload[4:8] + body)
     if any((frame["host"], packet.src, packet.dst) == (host, src, dst) for host, src, dst, _ in made):
         packet = packet._replace(ip_id=0)

@@ -4,8 +4,11 @@ iproute2 does the configuring, since a scenario's routes and rules are the words
 Devices have the scenario's names, so everything the kernel prints reads as the learner wrote it.
 """
 
+import ctypes
+import fcntl
 import os
 import socket
+import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +16,8 @@ from pathlib import Path
 from netlab.addresses import format_address
 from netlab.kernel.namespaces import KernelUnavailable, Namespace, require
 from netlab.kernel.netlink import number_namespace
-from netlab.kernel.outside import Outside
+from netlab.kernel.outside import Frame, Outside, Tap
+from netlab.kernel.sender import Sender
 from netlab.names import NetlabError
 from netlab.scenario import DEFAULT_MTU, MAX_MTU, HostSpec, Scenario
 from netlab.sysctls import Sysctls
@@ -23,6 +27,9 @@ _NO_IPV6 = {"net.ipv6.conf.all.disable_ipv6": 1, "net.ipv6.conf.default.disable_
 # ... and a next hop on a link that does not answer is given up at once and not after three seconds.
 _IMPATIENT = {"mcast_solicit": 1, "retrans_time_ms": 10}
 
+SIOCETHTOOL = 0x8946
+_OFFLOADS = (0x17, 0x1F, 0x24, 0x2C)  # ETHTOOL_STXCSUM, ETHTOOL_STSO, ETHTOOL_SGSO, ETHTOOL_SGRO (linux/ethtool.h)
+
 
 class Machine:
     """One host of the scenario: its namespace, and its devices by number."""
@@ -30,6 +37,7 @@ class Machine:
     def __init__(self, spec: HostSpec) -> None:
         self.spec = spec
         self.namespace = Namespace()
+        self.sender = Sender(self.namespace)
         self.devices: dict[int, str] = {}
         if Path("/proc/sys/net/ipv6").exists():
             for name, value in _NO_IPV6.items():
@@ -52,9 +60,14 @@ class Machine:
                 raise KernelUnavailable(f"sysctl {name} cannot be set to {value}: {error.strerror}") from None
 
     def number_devices(self) -> None:
-        """Looks up which number each device got."""
-        with self.namespace.entered():
+        """Looks up which number each device got, and has it send finished frames: checksums in, nothing merged."""
+        with self.namespace.entered(), socket.socket() as control:
             self.devices = dict(socket.if_nameindex())
+            for device in self.spec.interfaces:
+                for setting in _OFFLOADS:
+                    value = ctypes.create_string_buffer(struct.pack("=II", setting, 0))
+                    request = struct.pack("16sP", device.encode(), ctypes.addressof(value))
+                    fcntl.ioctl(control, SIOCETHTOOL, request)
 
 
 class Network:
@@ -77,7 +90,10 @@ class Network:
         for machine in self.machines.values():
             self._configure(machine)
             machine.number_devices()
-        self.outside.attach({name: machine.namespace for name, machine in self.machines.items()})
+        namespaces = {name: machine.namespace for name, machine in self.machines.items()}
+        self.outside.attach(namespaces)
+        linked = [end for link in scenario.links for end in link]
+        self.taps = [Tap(host, dev, namespaces[host]) for host, dev in linked]
 
     def _connect(self) -> None:
         """Creates every veth with its two ends in the right namespaces."""
@@ -149,10 +165,17 @@ class Network:
                 f"the kernel refuses `ip {wrong}`: {complaint.removeprefix('RTNETLINK answers: ')}"
             )
 
+    def frames(self) -> list[Frame]:
+        """The packets that left hosts by an interface since the last call, in order interface by interface."""
+        return [*self.outside.frames(), *(frame for tap in self.taps for frame in tap.frames())]
+
     def close(self) -> None:
         """Lets go of all namespaces."""
         self.outside.close()
+        for tap in self.taps:
+            tap.close()
         for machine in self.machines.values():
+            machine.sender.close()
             machine.namespace.close()
 
 

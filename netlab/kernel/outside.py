@@ -13,6 +13,8 @@ from netlab.kernel.namespaces import Namespace
 
 ETH_P_IP: Final = 0x0800
 ETH_P_MARKER: Final = 0x88B5  # IEEE 802 local experimental: no protocol stack answers it
+ETH_P_ALL: Final = 0x0003
+PACKET_OUTGOING: Final = 4
 SOL_PACKET: Final = 263
 PACKET_IGNORE_OUTGOING: Final = 23
 SO_RCVBUFFORCE: Final = 33
@@ -108,6 +110,33 @@ class Outside:
         for one in (self._socket, self._marker, *self._markers.values()):
             one.close()
         self.namespace.close()
+
+
+class Tap:
+    """Sees what a host sends by an interface that is on a link."""
+
+    def __init__(self, host: str, dev: str, namespace: Namespace) -> None:
+        self._place = host, dev
+        with namespace.entered():
+            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+        self._socket.bind((dev, ETH_P_ALL))
+        self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+        self._socket.setblocking(False)
+
+    def frames(self) -> list[Frame]:
+        """The packets sent since the last call."""
+        frames = []
+        while True:
+            try:
+                data, (_, ethertype, kind, _, _) = self._socket.recvfrom(_LARGEST)
+            except BlockingIOError:
+                return frames
+            if kind == PACKET_OUTGOING and ethertype == ETH_P_IP:
+                frames.append(Frame(*self._place, data[_HEADER:]))
+
+    def close(self) -> None:
+        """Closes it."""
+        self._socket.close()
 
 
 def _packet_socket(namespace: Namespace, ethertype: int) -> socket.socket:

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import cache
 from socket import SOL_SOCKET, socket
 from typing import Final, Protocol
 
@@ -79,6 +80,12 @@ _WORD: Final = -8  # a place on the stack for one word
 _KEY: Final = -16  # and one for a map's key
 
 
+@cache
+def _kernel_types() -> bpf.Types:
+    structures = {"sk_buff", "net_device", "net", "nf_hook_state", "dst_entry", "sock_common"}
+    return bpf.Types(structures, {"skb_drop_reason"})
+
+
 class BpfProbes:
     """Root's probes: everything in one ring buffer, in the order in which it happened."""
 
@@ -90,10 +97,7 @@ class BpfProbes:
         """
         self._descriptors: list[int] = []
         try:
-            self._types = bpf.Types(
-                {"sk_buff", "net_device", "net", "nf_hook_state", "dst_entry", "sock_common"},
-                {"skb_drop_reason"},
-            )
+            self._types = _kernel_types()
             self._reasons = {
                 number: name.removeprefix("SKB_DROP_REASON_")
                 for number, name in self._types.enum("skb_drop_reason").items()

@@ -5,7 +5,7 @@ a veth into the next host; a packet that a host makes starts in LOCAL_OUT, alway
 fragments is recognised by the header fields that a link does not change.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from netlab.kernel.listeners import Datagram
@@ -62,6 +62,7 @@ class Recorder:
     received: list[Datagram] = field(default_factory=list)
     _last: dict[int, Passed] = field(default_factory=dict)  # the hook a buffer was in last
     _sent: dict[tuple[str, str, Identity], Passed] = field(default_factory=dict)  # left POST_ROUTING, by way out
+    _gone: set[tuple[str, str, Identity]] = field(default_factory=set)  # of those, what has been seen outside
     _flying: dict[tuple[Identity, int], int] = field(default_factory=dict)  # the numbers of those, by what they are
     _pieces: dict[tuple[Identity, int], int] = field(default_factory=dict)  # fragments that have a number
     _next: int = 0
@@ -89,6 +90,7 @@ class Recorder:
                 number = self._new_number()
                 self.events.append(Sent(number, host, dev, packet))
                 continue
+            self._gone.add((host, dev, _identity(packet)))
             number = passed.number
             if packet.frag != passed.packet.frag or packet.length < passed.packet.length:
                 number = self._piece(packet)
@@ -96,6 +98,17 @@ class Recorder:
             while at < len(self.events) and isinstance(self.events[at], Sent):
                 at += 1
             self.events.insert(at, Sent(number, host, dev, packet))
+
+    def awaits(self, places: Container[tuple[str, str]]) -> bool:
+        """Whether something is on its way out by one of these (host, interface) and neither left nor was dropped.
+
+        So it is while the kernel asks who has the next hop's address.
+        """
+        dropped = {event.number for event in self.events if isinstance(event, Dropped)}
+        return any(
+            way[:2] in places and way not in self._gone and passed.number not in dropped
+            for way, passed in self._sent.items()
+        )
 
     def _new_number(self) -> int:
         self._next += 1

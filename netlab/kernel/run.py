@@ -1,7 +1,6 @@
 """A scenario on the real kernel, step by step. Runs in the worker process: see `netlab.kernel.worker`."""
 
 import os
-import socket
 import time
 from collections.abc import Iterator
 from errno import errorcode
@@ -17,8 +16,8 @@ from netlab.scenario import AdvanceStep, PacketStep, Scenario
 from netlab.trace import UNKNOWN, Received, Refused, Step, Trace
 
 
-_UNKNOWN = ("dropped", "log")  # what the probes of those who are not root do not see
 _QUIET = 0.005  # seconds
+_PATIENCE = 1.0  # seconds for a next hop to be found, or given up
 _TICKS = 6  # CLOCK_MONOTONIC_COARSE: the time of the last timer tick (clock_gettime(2))
 
 
@@ -50,7 +49,13 @@ def run(scenario: Scenario, *, max_wait: float, privileged: bool) -> Trace:
     finally:
         probes.close()
         network.close()
-    return Trace(steps, World.KERNEL, os.uname().release, () if privileged else _UNKNOWN)
+    return Trace(steps, World.KERNEL, os.uname().release, () if privileged else _unknown(scenario))
+
+
+def _unknown(scenario: Scenario) -> tuple[str, ...]:
+    """What the probes of those who are not root do not see: without drops nobody can tell what a TCP socket took."""
+    tcp = any(proto == "tcp" for spec in scenario.hosts.values() for proto, _ in spec.listen)
+    return ("dropped", "log", "delivered") if tcp else ("dropped", "log")
 
 
 class _Run:
@@ -68,9 +73,10 @@ class _Run:
         specs = network.scenario.hosts.values()
         self.paced = any(spec.sysctls.get("net.ipv4.icmp_ratemask", 1) for spec in specs)
         self.listeners = [Listeners(name, machine.namespace, machine.spec.listen) for name, machine in machines.items()]
+        self.linked = {end for link in network.scenario.links for end in link}
         # With open interfaces alone the kernel has done all its work when a packet socket's send returns.
         tcp = any(proto == "tcp" for spec in specs for proto, _ in spec.listen)
-        self.quiet = _QUIET if network.scenario.links or tcp else 0.0
+        self.quiet = _QUIET if self.linked or tcp else 0.0
 
     def steps(self) -> Iterator[Step]:
         list(self.probes.read())
@@ -95,50 +101,33 @@ class _Run:
             except MalformedPacket:
                 pass
             return
-        with self.network.machines[step.host].namespace.entered():
-            data = _with_source(step.data)
-            raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
-        with raw:
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-            try:
-                raw.sendto(data, (socket.inet_ntoa(data[16:20]), 0))
-            except OSError as error:
-                yield Refused(0, step.host, errorcode[error.errno or 0])
+        machine = self.network.machines[step.host]
+        try:
+            machine.sender.send(machine.sender.with_source(step.data))
+        except OSError as error:
+            yield Refused(0, step.host, errorcode[error.errno or 0])
 
     def _settle(self, recorder: Recorder) -> None:
         """Reads until a marker has crossed every link and nothing more came, then once more after a quiet period."""
-        quiet = self.quiet
+        quiet, patience = self.quiet, _PATIENCE
         while True:
             self.network.outside.settle()
             events = list(self.probes.read())
-            frames = self.network.outside.frames()
+            frames = self.network.frames()
             received = [one for listeners in self.listeners for one in listeners.serve()]
             recorder.add(events)
             recorder.add_frames(frames)
             recorder.received += received
             if events or frames or received:
                 quiet = self.quiet
+            elif patience > 0 and self.linked and recorder.awaits(self.linked):
+                time.sleep(_QUIET)
+                patience -= _QUIET
             elif quiet:
                 time.sleep(quiet)
                 quiet = 0.0
             else:
                 return
-
-
-def _with_source(data: bytes) -> bytes:
-    """A packet without a source gets the route's preferred one, as a process learns it that asks with connect(2).
-
-    The kernel would fill it in too, but leave the transport checksum as it is, which then is wrong.
-    """
-    if data[12:16] != bytes(4):
-        return data
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        asking.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-        try:
-            asking.connect((socket.inet_ntoa(data[16:20]), 9))
-        except OSError:
-            return data
-        return Packet.from_bytes(data).with_(src=asking.getsockname()[0]).to_bytes()
 
 
 def _next_tick() -> None:
