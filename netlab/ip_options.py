@@ -25,6 +25,7 @@ LOOSE_SOURCE_ROUTE, CIPSO, STRICT_SOURCE_ROUTE, ROUTER_ALERT = 131, 134, 137, 14
 TIME_ONLY, ADDRESS_AND_TIME, PRESPECIFIED = 0, 1, 3
 OVERFLOW: Final = 15  # hosts without room; one more cannot be counted
 
+LOOPBACK: Final = 0x7F000001
 LENGTH, POINTER, FLAGS = 1, 2, 3  # where these stand in an option
 
 
@@ -241,8 +242,11 @@ class Reply:
                 _put(data, at + data[at + POINTER] - 9, packet.saddr)
             if self.timed:
                 _put(data, at + data[at + POINTER] - 5, now)
-        daddr = packet.daddr if self.first_hop is None else self.first_hop
-        return packet._replace(options=bytes(data), daddr=daddr)
+        return packet._replace(options=bytes(data), daddr=self.towards(packet.daddr, packet.saddr))
+
+    def towards(self, daddr: int, saddr: int) -> int:
+        """Where an answer to `daddr` is sent: the source route's first hop, and 0.0.0.0 there means the host itself."""
+        return daddr if self.first_hop is None else self.first_hop or saddr or LOOPBACK
 
 
 NOTHING: Final = Reply()

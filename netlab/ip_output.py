@@ -166,7 +166,8 @@ class IpOutput:
         reply = reply_to(packet, skb.options, self.host.is_other) if packet.options else NOTHING
         if reply is None:
             return
-        decision = self.host.fib.lookup(reply.first_hop or packet.saddr, src=saddr, tos=packet.tos & icmp.TOS_MASK)
+        to = reply.towards(packet.saddr, saddr)
+        decision = self.host.fib.lookup(to, src=saddr, tos=packet.tos & icmp.TOS_MASK)
         if decision.route is None:
             return
         limited = icmp.LIMITED_TYPES >> error.type & 1 and (error.type, error.code) != (3, 4)
