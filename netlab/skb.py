@@ -23,23 +23,20 @@ class Skb:
         sender: hears the errno if a local process waits for its system call to return.
     """
 
-    __slots__ = (
-        "decision", "dev_in", "dev_out", "looped", "number", "options", "packet", "pieces", "redirect", "sender",
-        "unicast",
-    )  # fmt: skip
+    # What most packets share stands here once, in the class: making one is on everybody's way.
+    dev_out: str | None = None
+    decision: Decision | None = None
+    looped = False
+    unicast = True
+    options: Options | None = None
+    redirect = False
+    pieces: tuple[int, ...] = ()
+    sender: Callable[[str, str], None] | None = None
 
     def __init__(self, packet: Packet, number: int, dev_in: str | None = None) -> None:
         self.packet = packet
         self.number = number
         self.dev_in = dev_in
-        self.dev_out: str | None = None
-        self.decision: Decision | None = None
-        self.looped = False
-        self.unicast = True
-        self.redirect = False
-        self.options: Options | None = None
-        self.pieces: tuple[int, ...] = ()
-        self.sender: Callable[[str, str], None] | None = None
 
     def refuse(self, errno: str, why: str) -> None:
         """Tell the local process that sent it, if one still waits."""
