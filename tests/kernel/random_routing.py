@@ -47,7 +47,12 @@ class Twins:
 
     def _write(self, name: str) -> None:
         with self.namespace.entered():
-            Path("/proc/sys", *name.split(".")).write_text(str(self.sysctls.get(name)))
+            self.path(name).write_text(str(self.sysctls.get(name)))
+
+    @staticmethod
+    def path(name: str) -> Path:
+        """Where the kernel keeps a sysctl."""
+        return Path("/proc/sys", *name.split("."))
 
     def set(self, name: str, value: int) -> None:
         """Write a sysctl in both worlds."""
