@@ -25,7 +25,8 @@ def fragment(packet: Packet, mtu: int, pieces: Sequence[int] = ()) -> list[Packe
         size = (min([mtu, *([max(pieces)] if pieces else [])]) - header) & ~7
         sizes = [size] * -(-len(packet.payload) // size)
     start = packet.frag & OFFSET
-    later_options = _options_of_later(packet.options)
+    # A later fragment that is cut once more keeps what it has: the kernel takes its options for done.
+    later_options = packet.options if start else _options_of_later(packet.options)
     fragments = []
     at = 0
     for size in sizes:
@@ -146,7 +147,7 @@ class Reassembly:
         df = DF if pending.largest_df == pending.largest else 0
         header = 20 + len(pending.first.options)
         sizes = tuple(header + len(pending.pieces[at]) for at in sorted(pending.pieces))
-        return Reassembled(pending.first._replace(payload=whole, frag=df), sizes)
+        return Reassembled(pending.first._replace(payload=whole, frag=df, checksum=None), sizes)
 
     def expire(self, now: float) -> list[Expired]:
         """Give up on what has waited too long (`ip_expire`)."""

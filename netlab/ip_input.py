@@ -50,7 +50,8 @@ class IpInput:
     def _route(self, skb: Skb) -> None:
         """After PRE_ROUTING: what kind of packet is it (ip_rcv_finish)?"""
         if skb.looped:
-            kind = InputKind.LOCAL if skb.dev_in == "lo" else InputKind.BROADCAST
+            skb.unicast = skb.dev_in == "lo"
+            kind = InputKind.LOCAL if skb.unicast else InputKind.BROADCAST
             if not skb.packet.options or self._options(skb, InputDecision(kind)):
                 self._deliver(skb)
             return

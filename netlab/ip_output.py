@@ -16,6 +16,7 @@ from netlab.packet import DF, Packet
 from netlab.route import RouteType
 from netlab.routing import Decision
 from netlab.skb import Skb
+from netlab.stamping import check_again
 from netlab.trace import Emitted, Sent
 
 
@@ -139,7 +140,8 @@ class IpOutput:
         peer = self.host.wires.peers.get((self.host.name, dev))
         if peer and next_hop is not None and not self._resolves(skb, peer.host.owns(next_hop)):
             # A real machine asks three times, a second apart, before it gives up; here that takes no time.
-            self.report(icmp.Error(icmp.UNREACHABLE, icmp.HOST), skb)
+            if check_again(self.host, skb):
+                self.report(icmp.Error(icmp.UNREACHABLE, icmp.HOST), skb)
             self.host.drop(skb, DropReason.NEIGH_FAILED, f"nobody on {dev} answers ARP for {format_address(next_hop)}")
             return
         if record := self.host.wires.record:

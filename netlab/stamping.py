@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from netlab import icmp
 from netlab.addresses import format_address
-from netlab.ip_options import LENGTH, POINTER, Here, Options, check
+from netlab.ip_options import LENGTH, POINTER, Here, Options, Wrong, check
 from netlab.machine import Machine
 from netlab.martians import InputDecision, InputKind
 from netlab.names import DropReason
@@ -36,25 +36,34 @@ def receive(host: Machine, skb: Skb, found: InputDecision, decide: Decide, repor
     Returns:
         Where it goes on: as found, or where the source route leads. None where the packet ended here.
     """
-    before = skb.packet
-    is_local = found.kind is InputKind.LOCAL
-    here = Here(
-        lambda: before.daddr if is_local else address_towards(host, skb),
-        host.time_of_day(),
-        host.is_other,
-    )
-    skb.options, options, wrong = check(before.options, here)
-    if options != before.options:
-        skb.packet = _with_stale_checksum(before, options=options)
-        host.note(skb, f"IP options written: {before.options.hex()} became {options.hex()}")
+    options, wrong = _check(host, skb, skb.packet.daddr if found.kind is InputKind.LOCAL else None)
     if wrong:
         pointer = HEADER + wrong.at
         report(icmp.Error(icmp.PARAMETER_PROBLEM, 0, pointer << 24), skb)
         host.drop(skb, DropReason.IP_INHDR, f"its options are wrong at byte {pointer} of the header")
         return None
-    if skb.options.source_route is None:
+    if options.source_route is None:
         return found
-    return _follow(host, skb, skb.options, found, decide, report)
+    return _follow(host, skb, options, found, decide, report)
+
+
+def check_again(host: Machine, skb: Skb) -> bool:
+    """Before "host unreachable" is told the kernel looks at the options anew, which stamps them once more.
+
+    False where they are wrong: then nothing is told (`ipv4_send_dest_unreach`).
+    """
+    return not skb.packet.options or _check(host, skb)[1] is None
+
+
+def _check(host: Machine, skb: Skb, address: int | None = None) -> tuple[Options, Wrong | None]:
+    """Check and stamp, with that address or the one that fits the way back; the header checksum stays as it was."""
+    before = skb.packet
+    here = Here(lambda: address_towards(host, skb) if address is None else address, host.time_of_day(), host.is_other)
+    skb.options, options, wrong = check(before.options, here)
+    if options != before.options:
+        skb.packet = _with_stale_checksum(before, options=options)
+        host.note(skb, f"IP options written: {before.options.hex()} became {options.hex()}")
+    return skb.options, wrong
 
 
 def _follow(
@@ -135,12 +144,13 @@ def one_hop_less(packet: Packet) -> Packet:
 def address_towards(host: Machine, skb: Skb) -> int:
     """The own address that a packet from there is answered with (`fib_compute_spec_dst`)."""
     packet = skb.packet
-    assert skb.dev_in is not None
+    dev = skb.dev_out or skb.dev_in
+    assert dev is not None
     if not packet.saddr:
-        return host.fib.select_address(skb.dev_in, 0, Scope.LINK)
-    mark = packet.mark if host.sysctls.conf(skb.dev_in).src_valid_mark else 0
+        return host.fib.select_address(dev, 0, Scope.LINK)
+    mark = packet.mark if host.sysctls.conf(dev).src_valid_mark else 0
     route = host.fib.lookup(packet.saddr, mark=mark, tos=packet.tos).route
-    return host.fib.source_of(route) if route else host.fib.select_address(skb.dev_in, packet.saddr)
+    return host.fib.source_of(route) if route else host.fib.select_address(dev, packet.saddr)
 
 
 def address_out(host: Machine, skb: Skb) -> int:
