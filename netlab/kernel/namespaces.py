@@ -60,7 +60,7 @@ def become_root_of_own_users() -> None:
     """
     user, group = os.getuid(), os.getgid()
     try:
-        _call("unshare", CLONE_NEWUSER)
+        _call("unshare", CLONE_NEWUSER | CLONE_NEWNET)
         for name, text in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
             with open(f"/proc/self/{name}", "w") as file:
                 file.write(text)

@@ -55,6 +55,14 @@ def attribute(kind: int, value: int) -> bytes:
     return struct.pack("=HHI", 8, kind, value)
 
 
+def enlarge(one: socket.socket) -> None:
+    """Gives a socket a large receive buffer; who is not root gets what net.core.rmem_max allows (socket(7))."""
+    try:
+        one.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+    except PermissionError:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+
+
 class NetlinkSocket:
     """A netlink socket in a namespace that belongs to multicast groups; with `everywhere` those of all numbered namespaces."""
 
@@ -62,7 +70,7 @@ class NetlinkSocket:
         with namespace.entered():
             self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
         self._socket.bind((0, 0))
-        self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+        enlarge(self._socket)
         if everywhere:
             self._socket.setsockopt(SOL_NETLINK, NETLINK_LISTEN_ALL_NSID, 1)
         for group in groups:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from netlab.kernel.namespaces import Namespace
+from netlab.kernel.netlink import enlarge
 
 ETH_P_IP: Final = 0x0800
 ETH_P_MARKER: Final = 0x88B5  # IEEE 802 local experimental: no protocol stack answers it
@@ -17,8 +18,6 @@ ETH_P_ALL: Final = 0x0003
 PACKET_OUTGOING: Final = 4
 SOL_PACKET: Final = 263
 PACKET_IGNORE_OUTGOING: Final = 23
-SO_RCVBUFFORCE: Final = 33
-_RECEIVE_BUFFER: Final = 32 << 20
 _LARGEST: Final = 1 << 17
 _HEADER: Final = 14
 _PATIENCE: Final = 5.0  # seconds for a marker that takes microseconds
@@ -120,7 +119,7 @@ class Tap:
         with namespace.entered():
             self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
         self._socket.bind((dev, ETH_P_ALL))
-        self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+        enlarge(self._socket)
         self._socket.setblocking(False)
 
     def frames(self) -> list[Frame]:
@@ -144,7 +143,7 @@ def _packet_socket(namespace: Namespace, ethertype: int) -> socket.socket:
     with namespace.entered():
         made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ethertype))
     made.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
-    made.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+    enlarge(made)
     made.setblocking(False)
     return made
 
