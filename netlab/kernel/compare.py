@@ -70,7 +70,7 @@ class Comparison:
 def compare(simulator: Json, kernel: Json) -> Comparison:
     """The differences between two traces of the same scenario, given in the form that `Trace.to_json` makes."""
     result = Comparison()
-    for number, (left, right) in enumerate(zip(_canonical(simulator), _canonical(kernel), strict=True)):
+    for number, (left, right) in enumerate(zip(canonical(simulator), canonical(kernel), strict=True)):
         for what, mine in left.items():
             theirs = right[what]
             if UNKNOWN in (mine, theirs):
@@ -99,8 +99,8 @@ def _line(thing: Any) -> str:
     return " ".join(f"{key}={value}" for key, value in thing.items()) if isinstance(thing, dict) else str(thing)
 
 
-def _canonical(trace: Json) -> Iterator[dict[str, Any]]:
-    """Each step with packets renumbered in the order of their appearance here, and what may differ masked."""
+def canonical(trace: Json) -> Iterator[dict[str, Any]]:
+    """Each step as it is compared: packets renumbered in the order of their appearance, what may differ masked."""
     bounced: set[tuple[str, str]] = set()
     isn: dict[tuple[Any, ...], int] = {}
     for step in trace["steps"]:
