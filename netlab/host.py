@@ -15,7 +15,7 @@ from html import escape
 from typing import Final
 
 from netlab.addresses import InterfaceAddress
-from netlab.hooks import HookFunction, Hooks, Registered, Walk
+from netlab.hooks import HookFunction, Hooks, Registered, Walk, queue_number
 from netlab.ip_input import IpInput
 from netlab.ip_output import IpOutput
 from netlab.machine import Machine
@@ -103,7 +103,7 @@ class Host(Machine):
             found = packet if isinstance(packet, Packet) else Packet.from_bytes(packet)
         except MalformedPacket as problem:
             return self._receive_broken(dev, bytes(packet), problem)
-        with self.wires.step(f"{found} into {self.name}:{dev}") as trace:
+        with self.wires.step("{} into {}:{}", found, self.name, dev) as trace:
             self.arrive(dev, found, self.wires.new_number())
         return trace
 
@@ -125,7 +125,7 @@ class Host(Machine):
         """
         if not isinstance(packet, Packet):
             packet = Packet.from_bytes(packet)
-        with self.wires.step(f"{packet} from {self.name}") as trace:
+        with self.wires.step("{} from {}", packet, self.name) as trace:
             self._output.send_raw(packet._replace(checksum=None))
         return trace
 
@@ -156,8 +156,12 @@ class Host(Machine):
         return self.register(hook, function, priority, name)
 
     def queue(self, number: int = 0) -> NfQueue:
-        """The queue with that number, for a program to bind to."""
-        if number not in self._queues:
+        """The queue with that number, for a program to bind to.
+
+        Raises:
+            NetlabError: not a number from 0 to 65535.
+        """
+        if queue_number(number) not in self._queues:
             self._queues[number] = NfQueue(number, self.name, self.wires, self.hooks.resume)
         return self._queues[number]
 
@@ -183,8 +187,8 @@ class Host(Machine):
     def _changed(self, walk: Walk, before: Packet) -> bool:
         return self._output.changed(walk, before)
 
-    def _enqueue(self, walk: Walk, number: int) -> bool:
-        return number in self._queues and self._queues[number].take(walk)
+    def _enqueue(self, walk: Walk, number: int) -> bool | None:
+        return self._queues[number].take(walk) if number in self._queues else None
 
     def _known(self, dev: str) -> None:
         if dev not in self.mtu:
