@@ -106,7 +106,7 @@ def canonical(trace: Json) -> Iterator[dict[str, Any]]:
     for step in trace["steps"]:
         gone = _repeated_redirects(step["path"], bounced)
         path = [row for row in step["path"] if row["packet"] not in gone]
-        made = {(row["host"], row["src"], row["dst"], row["proto"]) for row in path if row["hook"] == "LOCAL_OUT"}
+        made = {(row["src"], row["dst"]) for row in path if row["hook"] == "LOCAL_OUT"}
         frames = [
             frame | {"hex": _masked(frame, made, isn)}
             for frame in sorted(step["out"], key=lambda frame: (frame["host"], frame["dev"]))
@@ -141,7 +141,7 @@ def _repeated_redirects(path: Iterable[Json], bounced: set[tuple[str, str]]) -> 
     return numbers
 
 
-def _masked(frame: Json, made: set[tuple[str, str, str, str]], isn: dict[tuple[Any, ...], int]) -> str:
+def _masked(frame: Json, made: set[tuple[str, str]], isn: dict[tuple[Any, ...], int]) -> str:
     """A frame's bytes as hex, with what may differ replaced by fixed values and the checksums made to fit."""
     packet = Packet.from_bytes(bytes.fromhex(frame["hex"]))
     packet = packet._replace(options=_without_times(packet.options), checksum=None)
@@ -149,14 +149,14 @@ def _masked(frame: Json, made: set[tuple[str, str, str, str]], isn: dict[tuple[A
     if isinstance(message, Icmp) and message.type == _TIMESTAMP_REPLY:
         packet = packet._replace(payload=packet.payload[:2] + bytes(2) + packet.payload[4:12])
     if quoted := packet.quoted:
-        ours = (quoted.src, quoted.dst) in {(src, dst) for _, src, dst, _ in made}
+        ours = (quoted.src, quoted.dst) in made
         quoted = quoted._replace(options=_without_times(quoted.options), ip_id=0 if ours else quoted.ip_id)
         body = quoted.to_bytes()
         packet = packet._replace(payload=packet.payload[:2] + bytes(2) + packet.payload[4:8] + body)
-    if any((frame["host"], packet.src, packet.dst) == (host, src, dst) for host, src, dst, _ in made):
+    if (packet.src, packet.dst) in made:
         packet = packet._replace(ip_id=0)
         if isinstance(message, Tcp):
-            flow = frame["host"], packet.src, message.sport, packet.dst, message.dport
+            flow = packet.src, message.sport, packet.dst, message.dport
             if message.flags & 2:
                 isn[flow] = message.seq
             seq = message.seq - isn.get(flow, 0) & 0xFFFFFFFF
@@ -177,8 +177,10 @@ def _without_times(options: bytes) -> bytes:
         if length < 2:
             break
         if out[at] == _TIMESTAMP_OPTION and length >= 4:
-            step, skip = (8, 4) if out[at + 3] & 15 else (4, 0)
-            for place in range(at + 4 + skip, min(at + length, len(out)) - 3, step):
-                out[place : place + 4] = bytes(4)
+            entry = 8 if out[at + 3] & 15 in (1, 3) else 4
+            # The pointer stands behind the last entry written; it counts from 1.
+            for place in range(out[at + 2] - 5, 3, -entry):
+                if place + 4 <= length:
+                    out[at + place : at + place + 4] = bytes(4)
         at += length
     return bytes(out)
