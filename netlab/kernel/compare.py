@@ -174,7 +174,7 @@ def _without_times(options: bytes) -> bytes:
             at += 1
             continue
         length = out[at + 1] if at + 1 < len(out) else 0
-        if length < 2:
+        if length < 2 or at + length > len(out):
             break
         if out[at] == _TIMESTAMP_OPTION and length >= 4:
             entry = 8 if out[at + 3] & 15 in (1, 3) else 4
