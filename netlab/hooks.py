@@ -152,7 +152,7 @@ class Hooks:
             self._iterate(Walk(skb, hook, dev_in, dev_out, okfn, passed))
             return
         # Nobody reads the journey: only an answer that stops or changes the packet needs a walk to be kept.
-        packet, state = skb.packet, HookState(hook, self.host, dev_in, dev_out, skb)
+        packet, state = skb.packet, _new_state(HookState, (hook, self.host, dev_in, dev_out, skb))
         for at, entry in enumerate(self._functions[hook]):
             reply = self._call(entry, packet, state)
             if reply:
@@ -194,7 +194,7 @@ class Hooks:
     def _iterate(self, walk: Walk) -> None:
         functions, record = self._functions[walk.hook], self.wires.record
         skb = walk.skb
-        state = HookState(walk.hook, self.host, walk.dev_in, walk.dev_out, skb)
+        state = _new_state(HookState, (walk.hook, self.host, walk.dev_in, walk.dev_out, skb))
         while walk.at < len(functions):
             entry = functions[walk.at]
             before = skb.packet
@@ -303,6 +303,7 @@ class Hooks:
         return "\n".join(str(entry) for functions in self._functions for entry in functions)
 
 
+_new_state = tuple.__new__  # a NamedTuple's own constructor costs twice as much
 _VERDICTS = frozenset(Verdict)
 _NAMES = [verdict.name for verdict in Verdict]  # an enum's own `name` takes ten times as long
 _ACCEPTED = Verdict.ACCEPT

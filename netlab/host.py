@@ -104,7 +104,7 @@ class Host(Machine):
         except MalformedPacket as problem:
             return self._receive_broken(dev, bytes(packet), problem)
         with self.wires.step("{} into {}:{}", found, self.name, dev) as trace:
-            self.arrive(dev, found, self.wires.new_number())
+            self._input.arrive(dev, found, self.wires.new_number())
         return trace
 
     def _receive_broken(self, dev: str, data: bytes, problem: MalformedPacket) -> Trace:

@@ -136,15 +136,17 @@ class IpOutput:
         if dev == "lo":
             self.host.wires.carry(self.host, "lo", packet, number, looped=True)
             return
+        peer, record = self.host.wires.peers.get((self.host.name, dev)), self.host.wires.record
+        if not peer and not record:
+            return
         next_hop = skb.decision.next_hop
-        peer = self.host.wires.peers.get((self.host.name, dev))
         if peer and next_hop is not None and not self._resolves(skb, peer.host.owns(next_hop)):
             # A real machine asks three times, a second apart, before it gives up; here that takes no time.
             if check_again(self.host, skb):
                 self.report(icmp.Error(icmp.UNREACHABLE, icmp.HOST), skb)
             self.host.drop(skb, DropReason.NEIGH_FAILED, f"nobody on {dev} answers ARP for {format_address(next_hop)}")
             return
-        if record := self.host.wires.record:
+        if record:
             to = None if next_hop is None else format_address(next_hop)
             record(Sent(number, self.host.name, dev, packet, to, f"{peer.host.name}:{peer.dev}" if peer else None))
         if peer:

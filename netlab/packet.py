@@ -430,6 +430,10 @@ class Packet(NamedTuple):
             raise NetlabError(f"payload: the packet would have {self.length} bytes, at most 65535 fit")
         return self
 
+    def one_hop_less(self) -> "Packet":
+        """A copy with one hop less to live: `with_(ttl=packet.ttl - 1)`, for every packet that is forwarded."""
+        return _new_packet(Packet, (*self[:4], self.ttl - 1, *self[5:]))
+
     def _readdressed(self, before: "Packet") -> "Packet":
         """The transport checksum brought along after an address changed (it covers a pseudo header with both)."""
         if self.proto not in _HAS_PORTS or self.frag & OFFSET:

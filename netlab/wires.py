@@ -45,9 +45,9 @@ class Wires:
         self.peers: dict[tuple[str, str], End] = {}
         self.record: Callable[[Event], None] | None = None
         self.recording = True
-        self._step: Step | None = None
-        self._pending: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
-        self._next_number = 0
+        self.current: Step | None = None
+        self.pending: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self.next_number = 0
 
     def connect(self, one: End, other: End) -> None:
         """Put a cable between two interfaces.
@@ -66,16 +66,16 @@ class Wires:
 
     def carry(self, host: Receiver, dev: str, packet: Packet, number: int, *, looped: bool = False) -> None:
         """Put a frame into that host's interface, when its turn comes."""
-        self._pending.append((host.arrive, (dev, packet, number, looped)))
+        self.pending.append((host.arrive, (dev, packet, number, looped)))
 
     def later(self, work: Callable[[], None]) -> None:
         """Do this once the work at hand is done."""
-        self._pending.append((work, ()))
+        self.pending.append((work, ()))
 
     def new_number(self) -> int:
         """The number of a packet that has none yet."""
-        number = self._next_number
-        self._next_number += 1
+        number = self.next_number
+        self.next_number += 1
         return number
 
     def step(self, title: str, *about: object) -> AbstractContextManager[Trace]:
@@ -86,23 +86,12 @@ class Wires:
         Raises:
             NetlabError: on leaving it, the frames do not come to an end.
         """
-        return _Running(self, Step(title, *about)) if self._step is None else nullcontext(Trace([self._step]))
-
-    def begin(self, step: Step) -> None:
-        """What happens from now on goes into this step."""
-        self._step = step
-        self.record = step.events.append if self.recording else None
-        self._next_number = 0
-
-    def end(self) -> None:
-        """The step is over; frames still on their way are lost."""
-        self._step = self.record = None
-        self._pending.clear()
+        return _Running(self, Step(title, *about)) if self.current is None else nullcontext(Trace([self.current]))
 
     def settle(self) -> None:
         """Deliver frames until none is on its way."""
         done = 0
-        pending = self._pending
+        pending = self.pending
         while pending:
             work, arguments = pending.popleft()
             work(*arguments)
@@ -121,12 +110,17 @@ class _Running:
         self._step = step
 
     def __enter__(self) -> Trace:
-        self._wires.begin(self._step)
-        return Trace([self._step])
+        wires, step = self._wires, self._step
+        wires.current = step
+        wires.record = step.events.append if wires.recording else None
+        wires.next_number = 0
+        return Trace([step])
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        wires = self._wires
         try:
-            if kind is None:
-                self._wires.settle()
+            if wires.pending and kind is None:
+                wires.settle()
         finally:
-            self._wires.end()
+            wires.current = wires.record = None
+            wires.pending.clear()

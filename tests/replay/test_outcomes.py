@@ -88,7 +88,7 @@ def test_outcomes(net: Network, tmp_path: Path, packet: Packet, outcome: Outcome
     [
         (Hook.FORWARD, Verdict.DROP, Outcome("dropped", "NETFILTER_DROP")),
         (Hook.PRE_ROUTING, Verdict.STOLEN, Outcome("stolen", "on PRE_ROUTING")),
-        (Hook.POST_ROUTING, Verdict.QUEUE, Outcome("dropped", "NETFILTER_DROP")),
+        (Hook.POST_ROUTING, Verdict.QUEUE, Outcome("dropped", "NOT_SPECIFIED")),
     ],
 )
 def test_verdicts(net: Network, router: Host, tmp_path: Path, hook: Hook, verdict: Verdict, outcome: Outcome) -> None:
