@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from netlab.addresses import format_address
+from netlab.kernel.markers import Markers, Plug
 from netlab.kernel.namespaces import KernelUnavailable, Namespace, require
 from netlab.kernel.netlink import number_namespace
 from netlab.kernel.outside import Frame, Outside, Tap
@@ -91,9 +92,16 @@ class Network:
             self._configure(machine)
             machine.number_devices()
         namespaces = {name: machine.namespace for name, machine in self.machines.items()}
-        self.outside.attach(namespaces)
         linked = [end for link in scenario.links for end in link]
         self.taps = [Tap(host, dev, namespaces[host]) for host, dev in linked]
+        pairs = [
+            (Plug(namespaces[port.host], port.dev, port.near_mac), Plug(self.outside.namespace, port.device, port.far_mac))
+            for port in self.outside.ports
+        ]
+        for number, ((host, dev), (peer, peer_dev)) in enumerate(scenario.links):
+            near = Plug(namespaces[host], dev, _link_mac(number, 0))
+            pairs.append((near, Plug(namespaces[peer], peer_dev, _link_mac(number, 1))))
+        self.markers = Markers(pairs)
 
     def _connect(self) -> None:
         """Creates every veth with its two ends in the right namespaces."""
@@ -171,6 +179,7 @@ class Network:
 
     def close(self) -> None:
         """Lets go of all namespaces."""
+        self.markers.close()
         self.outside.close()
         for tap in self.taps:
             tap.close()

@@ -49,13 +49,14 @@ class Recorder:
     """Turns the events of one step into the trace's.
 
     `hosts` names the namespaces by cookie, `devices` gives each host's interfaces by number, `listening` the sockets
-    (like "tcp/80") by host, `tracked` the hosts with connection tracking. `undecided`
+    (like "tcp/80") by host, `peers` the other end (like "server:eth0") of interfaces on links, `tracked` the hosts with connection tracking. `undecided`
     is the verdict of a hook that a packet was neither seen to leave nor dropped in.
     """
 
     hosts: Mapping[int, str]
     devices: Mapping[str, Mapping[int, str]]
     listening: Mapping[str, frozenset[str]]
+    peers: Mapping[tuple[str, str], str]
     tracked: frozenset[str]
     undecided: str
     events: list[TraceEvent] = field(default_factory=list)
@@ -88,7 +89,7 @@ class Recorder:
             passed = self._sent.get((host, dev, _identity(packet)))
             if passed is None:
                 number = self._new_number()
-                self.events.append(Sent(number, host, dev, packet))
+                self.events.append(Sent(number, host, dev, packet, None, self.peers.get((host, dev))))
                 continue
             self._gone.add((host, dev, _identity(packet)))
             number = passed.number
@@ -97,7 +98,7 @@ class Recorder:
             at = next(n for n, event in enumerate(self.events) if event is passed) + 1
             while at < len(self.events) and isinstance(self.events[at], Sent):
                 at += 1
-            self.events.insert(at, Sent(number, host, dev, packet))
+            self.events.insert(at, Sent(number, host, dev, packet, None, self.peers.get((host, dev))))
 
     def awaits(self, places: Container[tuple[str, str]]) -> bool:
         """Whether something is on its way out by one of these (host, interface) and neither left nor was dropped.
@@ -168,8 +169,10 @@ class Recorder:
         return _STATES[event.tracking & 7] if event.tracking else "INVALID"
 
     def _drop(self, event: Event) -> None:
-        host = self.hosts[event.namespace]
         passed = self._last.get(event.skb)
+        if passed is None and event.namespace not in self.hosts:
+            return
+        host = passed.host if passed else self.hosts[event.namespace]
         if passed is not None:
             number = passed.number
             if passed.verdict == self.undecided and event.text == DropReason.NETFILTER_DROP:

@@ -73,17 +73,19 @@ class _Run:
         specs = network.scenario.hosts.values()
         self.paced = any(spec.sysctls.get("net.ipv4.icmp_ratemask", 1) for spec in specs)
         self.listeners = [Listeners(name, machine.namespace, machine.spec.listen) for name, machine in machines.items()]
-        self.linked = {end for link in network.scenario.links for end in link}
+        self.peers = {
+            ends[side]: ":".join(ends[1 - side]) for ends in network.scenario.links for side in (0, 1)
+        }
         # With open interfaces alone the kernel has done all its work when a packet socket's send returns.
         tcp = any(proto == "tcp" for spec in specs for proto, _ in spec.listen)
-        self.quiet = _QUIET if self.linked or tcp else 0.0
+        self.quiet = _QUIET if self.peers or tcp else 0.0
 
     def steps(self) -> Iterator[Step]:
         list(self.probes.read())
         for step in self.network.scenario.steps:
             if self.paced:
                 _next_tick()
-            recorder = Recorder(self.hosts, self.devices, self.listening, frozenset(), self.undecided)
+            recorder = Recorder(self.hosts, self.devices, self.listening, self.peers, frozenset(), self.undecided)
             done = Step(step.title)
             if isinstance(step, AdvanceStep):
                 time.sleep(step.seconds)
@@ -111,7 +113,7 @@ class _Run:
         """Reads until a marker has crossed every link and nothing more came, then once more after a quiet period."""
         quiet, patience = self.quiet, _PATIENCE
         while True:
-            self.network.outside.settle()
+            self.network.markers.cross()
             events = list(self.probes.read())
             frames = self.network.frames()
             received = [one for listeners in self.listeners for one in listeners.serve()]
@@ -120,7 +122,7 @@ class _Run:
             recorder.received += received
             if events or frames or received:
                 quiet = self.quiet
-            elif patience > 0 and self.linked and recorder.awaits(self.linked):
+            elif patience > 0 and self.peers and recorder.awaits(self.peers):
                 time.sleep(_QUIET)
                 patience -= _QUIET
             elif quiet:
