@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from netlab import icmp
-from netlab.fragments import Reassembled, Reassembly
+from netlab.fragments import Oversized, Reassembled, Reassembly
 from netlab.fragments import Refused as FragmentRefused
 from netlab.hooks import Hooks, HookState
 from netlab.ip_options import locate
@@ -24,6 +24,9 @@ from netlab.trace import Logged, Received, Routed
 MAX_REMEMBERED: Final = 65536  # decisions kept between two changes of routes or settings
 
 
+_UNICAST: Final = (InputKind.FORWARD, InputKind.LOCAL, InputKind.UNREACHABLE)
+
+
 class IpInput:
     """The receiving side of one host. `sockets` takes what is for the host itself."""
 
@@ -34,7 +37,7 @@ class IpInput:
         self._sockets = sockets
         self._reassembly = Reassembly()
         self._remembered: dict[tuple[int, int, str, int, int, int], InputDecision] = {}
-        self._remembered_for: tuple[object, int] | None = None
+        self._remembered_for: tuple[object, int] = (None, 0)
 
     def arrive(self, dev: str, packet: Packet, number: int, looped: bool = False) -> None:
         """A frame out of the wire, or out of `lo` with the route of its sending side (ip_rcv)."""
@@ -57,7 +60,7 @@ class IpInput:
             return
         found = self._decide(skb)
         skb.decision = found.decision
-        skb.unicast = found.kind in (InputKind.LOCAL, InputKind.FORWARD, InputKind.UNREACHABLE)
+        skb.unicast = found.kind in _UNICAST
         if record := self.host.wires.record:
             record(Routed(skb.number, self.host.name, skb.packet, found))
             for line in found.log:
@@ -82,18 +85,18 @@ class IpInput:
 
     def _decide(self, skb: Skb) -> InputDecision:
         """The input decision, remembered until routes or settings change."""
-        packet = skb.packet
+        packet, fib, sysctls = skb.packet, self.host.fib, self.host.sysctls
         assert skb.dev_in is not None
-        state = self.host.fib.plan, self.host.sysctls.version
-        if self._remembered_for != state or len(self._remembered) > MAX_REMEMBERED:
+        plan, version = self._remembered_for
+        if plan is not fib.plan or version != sysctls.version or len(self._remembered) > MAX_REMEMBERED:
             self._remembered.clear()
-            self._remembered_for = state
+            self._remembered_for = fib.plan, sysctls.version
         question = packet.saddr, packet.daddr, skb.dev_in, packet.tos, packet.mark, packet.proto
         found = self._remembered.get(question)
         if found is None:
             found = self._remembered[question] = route_input(
-                self.host.fib,
-                self.host.sysctls,
+                fib,
+                sysctls,
                 src=packet.saddr,
                 dst=packet.daddr,
                 iif=skb.dev_in,
@@ -105,14 +108,14 @@ class IpInput:
 
     def _deliver(self, skb: Skb) -> None:
         """For this host: whole packets only (ip_local_deliver)."""
-        if not skb.packet.frag & (MF | OFFSET) or self._reassemble(skb):
+        assert skb.dev_in is not None
+        if not skb.packet.frag & (MF | OFFSET) or self._reassemble(skb, skb.dev_in):
             self._hooks.run(Hook.LOCAL_IN, skb, skb.dev_in, None, self._sockets)
 
-    def _reassemble(self, skb: Skb) -> bool:
-        """Whether the packet is whole now; if not, it is kept for the others, or dropped."""
-        assert skb.dev_in is not None
+    def _reassemble(self, skb: Skb, dev: str) -> bool:
+        """Whether the packet is whole now; if not, it is kept for the others, or dropped (ip_defrag)."""
         patience = self.host.sysctls.get("net.ipv4.ipfrag_time")
-        found = self._reassembly.add(skb.packet, skb.dev_in, self.host.wires.clock.now, patience)
+        found = self._reassembly.add(skb.packet, dev, self.host.wires.clock.now, patience)
         if isinstance(found, Reassembled):
             skb.packet, skb.pieces = found
             skb.options = locate(skb.packet.options) if skb.packet.options else None
@@ -120,6 +123,10 @@ class IpInput:
             return True
         if isinstance(found, FragmentRefused):
             self.host.drop(skb, found.reason, found.why)
+        elif isinstance(found, Oversized):
+            self.host.note(skb, f"all fragments are there, and gone: together they have {found.length} bytes")
+            line = f"IPv4: Oversized IP packet from {skb.packet.src}"
+            self.host.write(Logged(skb.number, self.host.name, line))
         else:
             self.host.note(skb, "kept until the other fragments come")
         return False
@@ -128,12 +135,9 @@ class IpInput:
         """The hook function of conntrack's defragmentation: steals fragments, hands on the whole packet."""
         if not packet.is_fragment:
             return Verdict.ACCEPT
-        patience = self.host.sysctls.get("net.ipv4.ipfrag_time")
-        found = self._reassembly.add(packet, state.dev_in or "lo", self.host.wires.clock.now, patience)
-        if not isinstance(found, Reassembled):
+        if not self._reassemble(state.skb, state.dev_in or "lo"):
             return Verdict.STOLEN
-        state.skb.pieces = found.pieces
-        return Verdict.ACCEPT, found.packet
+        return Verdict.ACCEPT, state.skb.packet
 
     def give_up_fragments(self) -> None:
         """Forget packets that did not become whole in time (ip_expire)."""
@@ -167,7 +171,7 @@ class IpInput:
                 f"{packet.length} bytes do not fit {mtu}, and DF forbids fragments",
             )
             return
-        skb.packet = one_hop_less(packet) if options else packet._replace(ttl=packet.ttl - 1)
+        skb.packet = one_hop_less(packet) if options else packet.one_hop_less()
         skb.dev_out = decision.route.dev
         if skb.redirect and self.host.peer(packet.saddr).allows_redirect(self.host.now()):
             assert decision.next_hop is not None
