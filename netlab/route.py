@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
+from html import escape
 from typing import Final
 
 from netlab.addresses import Prefix, format_address, mask_of
@@ -59,7 +60,7 @@ def table_name(number: int) -> str:
     return TABLE_NAMES.get(number, str(number))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Route:
     """One entry of a routing table.
 
@@ -85,7 +86,7 @@ class Route:
     onlink: bool = False
     """Take the gateway for reachable on `dev` though no route says so."""
     mtu: int | None = None
-    next_hop_scope: Scope = field(default=Scope.NOWHERE, compare=False, repr=False)
+    next_hop_scope: Scope = field(default=Scope.NOWHERE, compare=False)
     """How near the next hop is (nhc_scope), set by Fib.add: LINK for a gateway, HOST for whatever is on the link."""
 
     @property
@@ -102,31 +103,36 @@ class Route:
         """The line of `ip route show table all`, without its trailing space."""
         return self.words()
 
-    def words(self, *, show_table: bool = True) -> str:
-        """The words of `ip route show`; without `show_table` as when one table was asked for."""
-        parts = [] if self.type is RouteType.UNICAST else [str(self.type)]
-        parts.append(str(self.prefix))
-        if self.tos:
-            parts.append(f"tos 0x{self.tos:02x}")
-        if self.gateway is not None:
-            parts.append(f"via {format_address(self.gateway)}")
-        if self.dev is not None:
-            parts.append(f"dev {self.dev}")
-        if show_table and self.table != MAIN:
-            parts.append(f"table {table_name(self.table)}")
-        if self.protocol != BOOT:
-            parts.append(f"proto {PROTOCOL_NAMES.get(self.protocol, self.protocol)}")
-        if self.scope is not Scope.GLOBAL:
-            parts.append(f"scope {self.scope}")
-        if self.source is not None:
-            parts.append(f"src {format_address(self.source)}")
-        if self.metric:
-            parts.append(f"metric {self.metric}")
-        if self.onlink:
-            parts.append("onlink")
-        if self.mtu is not None:
-            parts.append(f"mtu {self.mtu}")
-        return " ".join(parts)
+    def __repr__(self) -> str:
+        return f"<Route {self}>"
+
+    def _repr_html_(self) -> str:
+        return f"<code>{escape(str(self))}</code>"
+
+    def words(self, *, show_table: bool = True, linkdown: bool = False) -> str:
+        """The words of `ip route show`.
+
+        Args:
+            show_table: name the table unless it is main; off when one table was asked for.
+            linkdown: its interface has no carrier.
+        """
+        tos, mtu = self.tos, self.mtu
+        parts = (
+            self.type if self.type is not RouteType.UNICAST else "",
+            str(self.prefix),
+            f"tos 0x{tos:02x}" if tos else "",
+            f"via {format_address(self.gateway)}" if self.gateway is not None else "",
+            f"dev {self.dev}" if self.dev is not None else "",
+            f"table {table_name(self.table)}" if show_table and self.table != MAIN else "",
+            f"proto {PROTOCOL_NAMES.get(self.protocol, self.protocol)}" if self.protocol != BOOT else "",
+            f"scope {self.scope}" if self.scope is not Scope.GLOBAL else "",
+            f"src {format_address(self.source)}" if self.source is not None else "",
+            f"metric {self.metric}" if self.metric else "",
+            "onlink" if self.onlink else "",
+            "linkdown" if linkdown else "",
+            f"mtu {mtu}" if mtu is not None else "",
+        )
+        return " ".join(filter(None, parts))
 
 
 class RuleAction(StrEnum):
@@ -150,7 +156,7 @@ LEGACY_TOS: Final = 0x1C
 """The bits of the type-of-service byte that routes and rules compare (INET_DSCP_LEGACY_TOS_MASK)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Rule:
     """One line of `ip rule`: which packets are looked up in which table.
 
@@ -224,30 +230,31 @@ class Rule:
         )
 
     def __str__(self) -> str:
-        """The line of `ip rule`, without its trailing space."""
+        """The line of `ip rule`, without its line end."""
         return f"{self.priority}:\t{self.words()}"
+
+    def __repr__(self) -> str:
+        return f"<Rule {self.priority}: {self.words()}>"
+
+    def _repr_html_(self) -> str:
+        return f"<code>{escape(str(self))}</code>"
 
     def words(self) -> str:
         """`from all fwmark 0x1 lookup 100`."""
-        parts = ["not"] if self.invert else []
-        parts.append(f"from {self.source if self.source.length else 'all'}")
-        if self.destination.length:
-            parts.append(f"to {self.destination}")
-        if self.tos:
-            parts.append(f"tos 0x{self.tos:02x}")
-        if self.mark or self.mask:
-            mask = "" if self.mask == 0xFFFFFFFF else f"/{hexadecimal(self.mask)}"
-            parts.append(f"fwmark {hexadecimal(self.mark)}{mask}")
-        if self.iif is not None:
-            parts.append(f"iif {self.iif}")
-        if self.oif is not None:
-            parts.append(f"oif {self.oif}")
-        parts.append(str(self.action))
-        if self.action is RuleAction.LOOKUP:
-            parts.append(table_name(self.table))
-        if self.protocol not in (BOOT, KERNEL):
-            parts.append(f"proto {PROTOCOL_NAMES.get(self.protocol, self.protocol)}")
-        return " ".join(parts)
+        mask = "" if self.mask == 0xFFFFFFFF else f"/{hexadecimal(self.mask)}"
+        boot = self.protocol in (BOOT, KERNEL)
+        parts = (
+            "not" if self.invert else "",
+            f"from {self.source if self.source.length else 'all'}",
+            f"to {self.destination}" if self.destination.length else "",
+            f"tos 0x{self.tos:02x}" if self.tos else "",
+            f"fwmark {hexadecimal(self.mark)}{mask}" if self.mark or self.mask else "",
+            f"iif {self.iif}" if self.iif is not None else "",
+            f"oif {self.oif}" if self.oif is not None else "",
+            f"lookup {table_name(self.table)}" if self.action is RuleAction.LOOKUP else str(self.action),
+            "" if boot else f"proto {PROTOCOL_NAMES.get(self.protocol, self.protocol)}",
+        )
+        return " ".join(filter(None, parts))
 
 
 DEFAULT_RULES: Final = (

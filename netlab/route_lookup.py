@@ -7,7 +7,7 @@ Sources: fib_trie.c (fib_table_lookup, fib_table_insert) and fib_rules.c in net/
 
 from collections.abc import Iterator, Sequence
 from html import escape
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from netlab.addresses import Prefix, format_address, mask_of
 from netlab.names import NetlabError
@@ -102,6 +102,28 @@ class RouteTable:
 
     def __repr__(self) -> str:
         return f"<RouteTable {table_name(self.number)}: {len(self)} routes>"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells(route))}</tr>" for route in self)
+        head = "".join(f"<th scope=col>{title}</th>" for title in COLUMNS)
+        caption = f"<caption>Routing table {table_name(self.number)}</caption>"
+        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+COLUMNS: Final = ("destination", "type", "gateway", "interface", "metric", "preferred source")
+
+
+def cells(route: Route) -> tuple[str, ...]:
+    """A route as a row of a table in a notebook."""
+    gateway = "on the link" if route.gateway is None else format_address(route.gateway)
+    return (
+        str(route.prefix),
+        str(route.type),
+        "" if route.dev is None else gateway,
+        route.dev or "",
+        str(route.metric),
+        "" if route.source is None else format_address(route.source),
+    )
 
 
 def preference(route: Route) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from netlab.sysctls import Sysctls
 LOOPBACK: Final = 0x7F000001
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class OutputDecision:
     """Where a local packet goes, or the error that its sender gets."""
 
@@ -64,6 +64,9 @@ class OutputDecision:
         via = "" if self.gateway is None else f" via {format_address(self.gateway)}"
         kind = "" if self.type is RouteType.UNICAST else f"{self.type} "
         return f"{kind}{format_address(self.dst)}{via} dev {self.dev} src {format_address(self.source)}"
+
+    def __repr__(self) -> str:
+        return f"<OutputDecision {self}>"
 
     def _repr_html_(self) -> str:
         reasons = self.decision.why if self.decision else (self.why,)

@@ -64,6 +64,7 @@ class Fib:
         """Some rule has been added or deleted, at any time: local and main are separate from then on."""
         self.custom_local_routes = False
         """Some route of type local has been added by hand, at any time."""
+        self._without_carrier: set[str] = set()
         self._plan: Plan | None = None
         self._cache: dict[Question | tuple[int, int, str | None, str | None, int, int], Decision] = {}
         self.add_address("lo", InterfaceAddress(LOOPBACK, 8))
@@ -202,6 +203,19 @@ class Fib:
     def table(self, number: int) -> RouteTable:
         """A routing table by its number; an empty one where nothing was ever added."""
         return self._tables.get(number) or RouteTable(number)
+
+    def set_carrier(self, dev: str, on: bool) -> None:
+        """Plug the cable of an interface in or out. Without it the routes are marked `linkdown`, and win as before.
+
+        Raises:
+            NetlabError: there is no such interface.
+        """
+        self.addresses(dev)
+        (self._without_carrier.discard if on else self._without_carrier.add)(dev)
+
+    def is_linkdown(self, route: Route) -> bool:
+        """Whether `ip route` marks it: its interface has no carrier, and it leads out of this host."""
+        return route.dev in self._without_carrier and route.next_hop_scope is not Scope.NOWHERE
 
     def __contains__(self, number: int) -> bool:
         """Whether a table exists: local and main always, another from its first route on."""

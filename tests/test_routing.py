@@ -421,6 +421,17 @@ def test_delete() -> None:
         fib.delete(network)
 
 
+def test_a_route_over_a_link_that_is_down_still_wins() -> None:
+    fib = host("route 10.9.0.0/16 via 10.0.1.2 metric 1", "route 10.9.0.0/16 via 10.0.2.2 metric 2")
+    fib.set_carrier("eth0", False)
+    assert fib.lookup(ADDRESS("10.9.0.1")).next_hop == ADDRESS("10.0.1.2")
+    assert "10.9.0.0/16 via 10.0.1.2 dev eth0 metric 1 linkdown \n" in format_routes(fib)
+    fib.set_carrier("eth0", True)
+    assert "linkdown" not in format_routes(fib)
+    with pytest.raises(NetlabError, match="no interface 'eth7'"):
+        fib.set_carrier("eth7", False)
+
+
 # ---------------------------------------------------------------------- packets made here
 
 
@@ -460,6 +471,7 @@ def test_output(asked: dict[str, str], outcome: str) -> None:
         oif=asked.get("oif"),
     )
     assert str(output) == outcome
+    assert repr(output) == f"<OutputDecision {outcome}>"
     assert asked["dst"] in output._repr_html_() or asked["dst"] == "0.0.0.0"
 
 
@@ -505,6 +517,13 @@ def test_shows_itself() -> None:
     assert "default via 10.0.1.2" in fib._repr_html_()
     assert repr(fib) == "<Fib: 3 rules, 11 routes>"
     assert repr(fib.table(LOCAL)) == "<RouteTable local: 7 routes>"
+    table = fib.table(MAIN)
+    assert str(table).splitlines()[0] == "default via 10.0.1.2 dev eth0"
+    assert "<td>10.0.1.2</td>" in table._repr_html_()
+    assert "<td>on the link</td>" in table._repr_html_()
+    route, rule = next(iter(table)), fib.rules[0]
+    assert (repr(route), repr(rule)) == ("<Route default via 10.0.1.2 dev eth0>", "<Rule 0: from all lookup local>")
+    assert (str(route) in route._repr_html_()) is (str(rule) in rule._repr_html_()) is True
     decision = fib.lookup(ADDRESS("10.9.0.1"))
     assert repr(decision) == "<Decision 10.9.0.1: default via 10.0.1.2 dev eth0>"
     assert "<li>" in decision._repr_html_()

@@ -29,6 +29,12 @@ ODD = (
 """Addresses that mean something of their own."""
 
 
+def run_ip(namespace: Namespace, lines: list[str]) -> None:
+    """Commands of `ip` that must succeed."""
+    with namespace.entered():
+        subprocess.run(["ip", "-batch", "-"], input="\n".join(lines), text=True, check=True)
+
+
 class Twins:
     """One machine in both worlds: the same commands, the same settings."""
 
