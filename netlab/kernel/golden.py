@@ -1,4 +1,4 @@
-"""Kernel traces recorded in `datasets/golden`: every scenario there, and what the kernel said of it.
+"""Kernel traces recorded in `datasets/golden` and, for the labs, in `datasets/labs`: scenarios, and what a kernel said.
 
     python -m netlab.kernel.golden           # as root: record all of them again
     python -m netlab.kernel.golden --random 30 --seed more    # add random scenarios first
@@ -11,15 +11,17 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from netlab.datasets import DATASETS
 from netlab.kernel.compare import compare
-from netlab.kernel.worker import Worker
 from netlab.names import NetlabError
 from netlab.scenario import Scenario, load
 
-FOLDER = Path(__file__).resolve().parents[2] / "datasets" / "golden"
+FOLDER = DATASETS / "golden"
+LABS = DATASETS / "labs"
 TRACES = "traces.jsonl"
 
 
@@ -42,6 +44,17 @@ def recorded(folder: Path = FOLDER) -> dict[str, Mapping[str, Any]]:
     return {entry["name"]: entry["trace"] for entry in map(json.loads, lines)}
 
 
+def find(scenario: Scenario, folder: Path = LABS) -> Mapping[str, Any] | None:
+    """The recorded trace of exactly this scenario, whatever its name and its file's layout; None if there is none.
+
+    Raises:
+        NetlabError: there are scenarios and no traces, or a file that is no scenario.
+    """
+    wanted = replace(scenario, name="")
+    name = next((name for name, one in scenarios(folder) if replace(one, name="") == wanted), None)
+    return None if name is None else recorded(folder)[name]
+
+
 def record(folder: Path = FOLDER) -> int:
     """Runs every scenario on this machine's kernel and writes what it said; gives their number.
 
@@ -52,6 +65,8 @@ def record(folder: Path = FOLDER) -> int:
     """
     if os.geteuid():
         raise NetlabError("recording needs root: others do not see drop reasons and log lines")
+    from netlab.kernel.worker import Worker  # on Linux only; recorded traces are read everywhere
+
     lines = []
     with Worker() as worker:
         for name, scenario in scenarios(folder):
@@ -68,6 +83,7 @@ def add_random(folder: Path, number: int, seed: str, packets: int = 12) -> None:
     from netlab.kernel.fuzz.campaign import random_scenario
     from netlab.kernel.fuzz.machines import Features
     from netlab.kernel.fuzz.shrink import to_yaml
+    from netlab.kernel.worker import Worker
 
     with Worker() as worker:
         for n in range(number):
@@ -89,7 +105,7 @@ def main(arguments: list[str]) -> int:
     try:
         if options.random:
             add_random(FOLDER, options.random, options.seed)
-        print(f"{record()} scenarios recorded on Linux {os.uname().release}")
+        print(f"{record(FOLDER) + record(LABS)} scenarios recorded on Linux {os.uname().release}")
     except NetlabError as error:
         print(f"netlab: {error}", file=sys.stderr)
         return 2
