@@ -202,7 +202,7 @@ class Fib:
 
     def table(self, number: int) -> RouteTable:
         """A routing table by its number; an empty one where nothing was ever added."""
-        return self._tables.get(number) or RouteTable(number)
+        return self._tables.get(number, RouteTable(number))
 
     def set_carrier(self, dev: str, on: bool) -> None:
         """Plug the cable of an interface in or out. Without it the routes are marked `linkdown`, and win as before.
@@ -386,7 +386,7 @@ class Fib:
 
     def _change(self) -> None:
         """Forget what was looked up. Decisions made so far keep the tables they saw: from here on work on copies."""
-        if self._plan is not None:
+        self._plan = None
+        if self._cache:
             self._tables = {number: table.copy() for number, table in self._tables.items()}
-            self._plan = None
             self._cache.clear()
