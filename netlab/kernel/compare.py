@@ -126,7 +126,9 @@ def _renumbered(items: Any, numbers: dict[int, int], gone: Iterable[int] = ()) -
     if items == UNKNOWN:
         return items
     return [
-        item | {"packet": numbers.setdefault(item["packet"], len(numbers))} for item in items if item["packet"] not in gone
+        item | {"packet": numbers.setdefault(item["packet"], len(numbers))}
+        for item in items
+        if item["packet"] not in gone
     ]
 
 

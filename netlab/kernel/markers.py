@@ -47,7 +47,10 @@ class Markers:
         self._number = 0
         self._crossings = [
             _Crossing(
-                self._socket(near.namespace), near.device, ethernet(far.mac, near.mac, ETH_P_MARKER), self._socket(far.namespace)
+                self._socket(near.namespace),
+                near.device,
+                ethernet(far.mac, near.mac, ETH_P_MARKER),
+                self._socket(far.namespace),
             )
             for pair in pairs
             for near, far in (pair, pair[::-1])

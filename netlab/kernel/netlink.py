@@ -64,9 +64,11 @@ def enlarge(one: socket.socket) -> None:
 
 
 class NetlinkSocket:
-    """A netlink socket in a namespace that belongs to multicast groups; with `everywhere` those of all numbered namespaces."""
+    """A netlink socket that belongs to multicast groups, with `everywhere` those of all numbered namespaces."""
 
-    def __init__(self, namespace: Namespace, protocol: int, groups: tuple[int, ...] = (), *, everywhere: bool = False) -> None:
+    def __init__(
+        self, namespace: Namespace, protocol: int, groups: tuple[int, ...] = (), *, everywhere: bool = False
+    ) -> None:
         with namespace.entered():
             self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
         self._socket.bind((0, 0))

@@ -50,13 +50,12 @@ class Machine:
         Raises:
             KernelUnavailable: the kernel has no such sysctl here, or it may not be written.
         """
-        path = "/proc/sys/" + name.translate(
+        path = Path("/proc/sys/") / name.translate(
             str.maketrans("./", "/.")
         )  # a slash stands for a dot in a device's name
         with self.namespace.entered():
             try:
-                with open(path, "w") as file:
-                    file.write(str(value))
+                path.write_text(str(value))
             except OSError as error:
                 raise KernelUnavailable(f"sysctl {name} cannot be set to {value}: {error.strerror}") from None
 
@@ -95,7 +94,10 @@ class Network:
         linked = [end for link in scenario.links for end in link]
         self.taps = [Tap(host, dev, namespaces[host]) for host, dev in linked]
         pairs = [
-            (Plug(namespaces[port.host], port.dev, port.near_mac), Plug(self.outside.namespace, port.device, port.far_mac))
+            (
+                Plug(namespaces[port.host], port.dev, port.near_mac),
+                Plug(self.outside.namespace, port.device, port.far_mac),
+            )
             for port in self.outside.ports
         ]
         for number, ((host, dev), (peer, peer_dev)) in enumerate(scenario.links):
@@ -127,9 +129,7 @@ class Network:
         values = Sysctls(spec.interfaces)
         for name, value in spec.sysctls.items():
             values.set(name, value)
-        for name in sorted(
-            values, key=lambda name: name.count(".")
-        ):  # ip_forward first: it writes the others
+        for name in sorted(values, key=lambda name: name.count(".")):  # ip_forward first: it writes the others
             machine.write_sysctl(name, values.get(name))
         commands = ["link set lo up"]
         open_devices = {port.dev for port in self.outside.ports if port.host == spec.name}
@@ -142,8 +142,7 @@ class Network:
                     machine.write_sysctl(f"net.ipv4.neigh.{dev.replace('.', '/')}.{name}", value)
             commands.append(f"link set {dev} arp {arp} mtu {spec.mtu.get(dev, DEFAULT_MTU)} up")
         commands += [
-            f"neigh add {address} lladdr {mac} dev {dev} nud permanent"
-            for dev, address, mac in self._neighbours(spec)
+            f"neigh add {address} lladdr {mac} dev {dev} nud permanent" for dev, address, mac in self._neighbours(spec)
         ]
         commands += [f"route add {route}" for route in spec.routes]
         commands += [f"rule add {rule}" for rule in spec.rules]
@@ -156,22 +155,17 @@ class Network:
                 (host, dev), (peer, _) = ends[side], ends[1 - side]
                 if host == spec.name:
                     for addresses in self.scenario.hosts[peer].interfaces.values():
-                        yield from (
-                            (dev, format_address(a.address), _link_mac(number, 1 - side)) for a in addresses
-                        )
+                        yield from ((dev, format_address(a.address), _link_mac(number, 1 - side)) for a in addresses)
 
     def _batch(self, namespace: Namespace, commands: list[str]) -> None:
         with namespace.entered():
-            done = subprocess.run(
-                [self._ip, "-batch", "-"], input="\n".join(commands), capture_output=True, text=True
-            )
+            lines = "\n".join(commands)
+            done = subprocess.run([self._ip, "-batch", "-"], input=lines, capture_output=True, text=True, check=False)
         if done.returncode:
             complaint, _, place = done.stderr.strip().partition("\n")
             line = place.rpartition(":")[2]
             wrong = commands[int(line) - 1] if line.isdigit() else commands[0]
-            raise NetlabError(
-                f"the kernel refuses `ip {wrong}`: {complaint.removeprefix('RTNETLINK answers: ')}"
-            )
+            raise NetlabError(f"the kernel refuses `ip {wrong}`: {complaint.removeprefix('RTNETLINK answers: ')}")
 
     def frames(self) -> list[Frame]:
         """The packets that left hosts by an interface since the last call, in order interface by interface."""

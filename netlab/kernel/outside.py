@@ -43,7 +43,13 @@ class Outside:
     def __init__(self, open_interfaces: list[tuple[str, str]]) -> None:
         self.namespace = Namespace()
         self.ports = [
-            Port(host, dev, f"far{n}", f"02:00:00:00:{n >> 8:02x}:{n & 255:02x}", f"02:00:00:ff:{n >> 8:02x}:{n & 255:02x}")
+            Port(
+                host,
+                dev,
+                f"far{n}",
+                f"02:00:00:00:{n >> 8:02x}:{n & 255:02x}",
+                f"02:00:00:ff:{n >> 8:02x}:{n & 255:02x}",
+            )
             for n, (host, dev) in enumerate(open_interfaces)
         ]
         self._by_place = {(port.host, port.dev): port for port in self.ports}
@@ -57,7 +63,7 @@ class Outside:
 
     def frames(self) -> list[Frame]:
         """What left by open interfaces since the last call, in order."""
-        frames = []
+        frames: list[Frame] = []
         while True:
             try:
                 data, place = self._socket.recvfrom(_LARGEST)
@@ -85,7 +91,7 @@ class Tap:
 
     def frames(self) -> list[Frame]:
         """The packets sent since the last call."""
-        frames = []
+        frames: list[Frame] = []
         while True:
             try:
                 data, (_, ethertype, kind, _, _) = self._socket.recvfrom(_LARGEST)

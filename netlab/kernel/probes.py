@@ -17,8 +17,8 @@ from socket import SOL_SOCKET, socket
 from typing import Final, Protocol
 
 from netlab.kernel import bpf
-from netlab.kernel.netlink import LostEvents
 from netlab.kernel.namespaces import KernelUnavailable, Namespace
+from netlab.kernel.netlink import LostEvents
 from netlab.names import Hook
 
 FIRST, LAST = -(2**31) + 1, 2**31 - 2  # the kernel keeps the two outermost priorities for itself
@@ -110,9 +110,7 @@ class BpfProbes:
             for namespace in namespaces:
                 bpf.update_map(self._watched, struct.pack("<Q", cookie_of(namespace)), bytes(8))
             entered, left = (
-                self._keep(
-                    self._hook_program(kind).load_into_kernel(bpf.PROG_NETFILTER, bpf.ATTACH_NETFILTER)
-                )
+                self._keep(self._hook_program(kind).load_into_kernel(bpf.PROG_NETFILTER, bpf.ATTACH_NETFILTER))
                 for kind in (_ENTERED, _LEFT)
             )
             for namespace in namespaces:
@@ -180,7 +178,7 @@ class BpfProbes:
         self._output(program)
 
     def _output(self, program: bpf.Program) -> None:
-        """Writes the record (register 9), as many bytes as register 3 says, to the ring buffer, or counts a lost event."""
+        """Writes the record (register 9, length in register 3) to the ring buffer, or counts a lost event."""
         program.map_address(1, self._ring.fd)
         program.move(2, 9)
         program.set(4, 0)

@@ -21,6 +21,9 @@ Identity = tuple[int, int, int, int, int]
 # The low bits of the connection tracking word (enum ip_conntrack_info); two numbers a state, one for each direction.
 _STATES = {0: "ESTABLISHED", 1: "RELATED", 2: "NEW", 3: "ESTABLISHED", 4: "RELATED", 7: "UNTRACKED"}
 
+# The second line about a martian tells the MAC addresses, which are the harness's own.
+_LINK_HEADER = "ll header:"
+
 
 def as_packet(data: bytes) -> Packet:
     """A packet from bytes of which the end may be missing (the probes see what lies in one piece of memory)."""
@@ -49,8 +52,8 @@ class Recorder:
     """Turns the events of one step into the trace's.
 
     `hosts` names the namespaces by cookie, `devices` gives each host's interfaces by number, `listening` the sockets
-    (like "tcp/80") by host, `peers` the other end (like "server:eth0") of interfaces on links, `tracked` the hosts with connection tracking. `undecided`
-    is the verdict of a hook that a packet was neither seen to leave nor dropped in.
+    (like "tcp/80") by host, `peers` the other end (like "server:eth0") of interfaces on links, `tracked` the hosts with
+    connection tracking. `undecided` is the verdict of a hook that a packet was neither seen to leave nor dropped in.
     """
 
     hosts: Mapping[int, str]
@@ -77,10 +80,8 @@ class Recorder:
                 self._leave(event)
             elif event.kind is Kind.DROPPED:
                 self._drop(event)
-            else:
-                self.events.append(
-                    Logged(max(0, self._next - 1), next(iter(self.hosts.values())), event.text)
-                )
+            elif not event.text.startswith(_LINK_HEADER):
+                self._log(event.text)
 
     def add_frames(self, frames: Iterable[Frame]) -> None:
         """Takes in what left by interfaces; each frame stands in the record behind the POST_ROUTING it came through."""
@@ -110,6 +111,12 @@ class Recorder:
             way[:2] in places and way not in self._gone and passed.number not in dropped
             for way, passed in self._sent.items()
         )
+
+    def _log(self, line: str) -> None:
+        """A line of the kernel's log names no namespace: it belongs to the host that had a packet last."""
+        last = next((event for event in reversed(self.events) if isinstance(event, Passed)), None)
+        number, host = (last.number, last.host) if last else (0, next(iter(self.hosts.values())))
+        self.events.append(Logged(number, host, line))
 
     def _new_number(self) -> int:
         self._next += 1
@@ -143,7 +150,9 @@ class Recorder:
         elif event.hook is not Hook.LOCAL_OUT:
             if last := self._last.get(event.skb):
                 return last.number
-            for passed in reversed(self._last.values()):  # the host hears its own broadcast: a copy of it goes out first
+            for passed in reversed(
+                self._last.values()
+            ):  # the host hears its own broadcast: a copy of it goes out first
                 if passed.packet == packet:
                     return passed.number
         return self._new_number()
@@ -176,17 +185,16 @@ class Recorder:
         if passed is not None:
             number = passed.number
             if passed.verdict == self.undecided and event.text == DropReason.NETFILTER_DROP:
-                passed.packet, passed.state, passed.verdict = (
-                    as_packet(event.data),
-                    self._state(event),
-                    Verdict.DROP.name,
-                )
+                passed.packet, passed.state = as_packet(event.data), self._state(event)
+                passed.verdict = Verdict.DROP.name
         else:
             number = self._new_number()
-        try:
-            packet = Packet.from_bytes(event.data)
-        except MalformedPacket:
-            packet = as_packet(event.data) if passed else None
+        packet: Packet | None = as_packet(event.data)
+        if passed is None:
+            try:
+                packet = Packet.from_bytes(event.data)
+            except MalformedPacket:
+                packet = None
         self.events.append(Dropped(number, host, event.text, packet))
 
     def close(self) -> list[TraceEvent]:

@@ -1,5 +1,6 @@
 """A scenario on the real kernel, step by step. Runs in the worker process: see `netlab.kernel.worker`."""
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -13,12 +14,15 @@ from netlab.kernel.traces import TraceProbes
 from netlab.names import NetlabError, Verdict, World
 from netlab.packet import MalformedPacket, Packet
 from netlab.scenario import AdvanceStep, PacketStep, Scenario
-from netlab.trace import UNKNOWN, Received, Refused, Step, Trace
-
+from netlab.trace import UNKNOWN, Logged, Received, Refused, Step, Trace
 
 _QUIET = 0.005  # seconds
 _PATIENCE = 1.0  # seconds for a next hop to be found, or given up
 _TICKS = 6  # CLOCK_MONOTONIC_COARSE: the time of the last timer tick (clock_gettime(2))
+
+
+_LOG_BURST, _LOG_SECONDS = 8, 6.0
+_logged: list[float] = []  # when this process has seen the kernel log something
 
 
 class WaitRefused(NetlabError):
@@ -37,8 +41,8 @@ def run(scenario: Scenario, *, max_wait: float, privileged: bool) -> Trace:
     waits = sum(step.seconds for step in scenario.steps if isinstance(step, AdvanceStep))
     if waits > max_wait:
         raise WaitRefused(
-            f"{scenario.name}: the steps advance {waits:g} s in all, and the kernel really waits: at most {max_wait:g} s "
-            "(--max-wait)"
+            f"{scenario.name}: the steps advance {waits:g} s in all, and the kernel really waits: "
+            f"at most {max_wait:g} s (--max-wait)"
         )
     network = Network(scenario)
     namespaces = [machine.namespace for machine in network.machines.values()]
@@ -72,10 +76,9 @@ class _Run:
         }
         specs = network.scenario.hosts.values()
         self.paced = any(spec.sysctls.get("net.ipv4.icmp_ratemask", 1) for spec in specs)
+        self.logs = any(name.endswith(".log_martians") for spec in specs for name in spec.sysctls)
         self.listeners = [Listeners(name, machine.namespace, machine.spec.listen) for name, machine in machines.items()]
-        self.peers = {
-            ends[side]: ":".join(ends[1 - side]) for ends in network.scenario.links for side in (0, 1)
-        }
+        self.peers = {ends[side]: ":".join(ends[1 - side]) for ends in network.scenario.links for side in (0, 1)}
         # With open interfaces alone the kernel has done all its work when a packet socket's send returns.
         tcp = any(proto == "tcp" for spec in specs for proto, _ in spec.listen)
         self.quiet = _QUIET if self.peers or tcp else 0.0
@@ -85,6 +88,8 @@ class _Run:
         for step in self.network.scenario.steps:
             if self.paced:
                 _next_tick()
+            if self.logs:
+                self._make_room_in_log()
             recorder = Recorder(self.hosts, self.devices, self.listening, self.peers, frozenset(), self.undecided)
             done = Step(step.title)
             if isinstance(step, AdvanceStep):
@@ -93,15 +98,20 @@ class _Run:
                 done.events += self._send(step)
             self._settle(recorder)
             done.events += recorder.close()
+            _logged.extend(time.monotonic() for event in done.events if isinstance(event, Logged))
             yield done
+
+    def _make_room_in_log(self) -> None:
+        """The kernel prints at most ten such lines in five seconds (net.core.message_burst, message_cost)."""
+        window = _logged[-_LOG_BURST:]
+        if len(window) == _LOG_BURST:
+            time.sleep(max(0.0, window[0] + _LOG_SECONDS - time.monotonic()))
 
     def _send(self, step: PacketStep) -> Iterator[Received | Refused]:
         if step.dev is not None:
             self.network.outside.send(step.host, step.dev, step.data)
-            try:
+            with contextlib.suppress(MalformedPacket):
                 yield Received(0, step.host, step.dev, Packet.from_bytes(step.data))
-            except MalformedPacket:
-                pass
             return
         machine = self.network.machines[step.host]
         try:

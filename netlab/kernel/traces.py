@@ -11,7 +11,7 @@ from typing import Final
 from netlab.kernel.namespaces import Namespace, require
 from netlab.kernel.netlink import NETLINK_NETFILTER, NetlinkSocket, attributes
 from netlab.kernel.probes import FIRST, LAST, Event, Kind, cookie_of
-from netlab.names import NetlabError, Hook
+from netlab.names import Hook, NetlabError
 
 _TABLE: Final = "netlab_probes"
 _GROUP: Final = 9  # NFNLGRP_NFTRACE

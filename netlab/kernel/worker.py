@@ -98,7 +98,7 @@ def main(parent: str, cpu: str) -> None:
                 become_root_of_own_users()
                 prepared = True
             answer = False, function(*arguments, **options)
-        except Exception as error:  # noqa: BLE001 - it is raised again, on the other side
+        except Exception as error:
             if not isinstance(error, NetlabError):
                 error.add_note(traceback.format_exc())
             answer = True, error
