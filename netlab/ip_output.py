@@ -29,12 +29,15 @@ class IpOutput:
 
     # ---------------------------------------------------------------- made here
 
-    def emit(self, packet: Packet, by: str, source: int = 0) -> None:
+    def emit(self, packet: Packet, by: str, source: int = 0, *, awaited: bool = False) -> None:
         """Send a packet that the kernel or a socket of this host made (ip_queue_xmit, ip_push_pending_frames).
 
-        `source` is the address the socket is bound to, which rules may ask for; a source of 0 is filled in.
+        `source` is the address the socket is bound to, which rules may ask for; a source of 0 is filled in. `awaited`:
+        a program waits for its system call to return, and hears the errno if it fails.
         """
         skb = Skb(packet, self.host.wires.new_number())
+        if awaited:
+            skb.sender = lambda errno, why: self.host.refuse(skb, errno, why)
         self.local_out(skb, self.host.fib.lookup(packet.daddr, src=source, mark=packet.mark, tos=packet.tos), by)
 
     def send_raw(self, packet: Packet) -> None:

@@ -127,14 +127,14 @@ class Packet(NamedTuple):
             NetlabError: an unknown protocol or field, a value out of range.
         """
         packet = Packet(
-            _address("src", src), _address("dst", dst), protocol_number(proto), _as_bytes("payload", payload)
+            _address("src", src), _address("dst", dst), protocol_number(proto), as_bytes("payload", payload)
         )
         return packet._fitting().with_(**header)
 
     @classmethod
     def udp(cls, src: str, dst: str, sport: int, dport: int, payload: bytes | str = b"", **header: Any) -> "Packet":
         """A UDP packet with right checksums."""
-        data = _as_bytes("payload", payload)
+        data = as_bytes("payload", payload)
         length = min(8 + len(data), 0xFFFF)  # more than that is refused below, with the whole packet's length
         head = _UDP.pack(_within("sport", sport, 16), _within("dport", dport, 16), length, 0)
         return cls._with_checksum(src, dst, Proto.UDP, head + data, 6, header)
@@ -163,7 +163,7 @@ class Packet(NamedTuple):
             (20 + len(options)) // 4 << 4, parse_flags(flags), _within("window", window, 16), 0,
             _within("urgent", urgent, 16),
         )  # fmt: skip
-        return cls._with_checksum(src, dst, Proto.TCP, head + options + _as_bytes("payload", payload), 16, header)
+        return cls._with_checksum(src, dst, Proto.TCP, head + options + as_bytes("payload", payload), 16, header)
 
     @classmethod
     def icmp(
@@ -178,7 +178,7 @@ class Packet(NamedTuple):
             _within("id", id, 16),
             _within("seq", seq, 16),
         )
-        body = head + _as_bytes("payload", payload)
+        body = head + as_bytes("payload", payload)
         body = body[:2] + checksum(body).to_bytes(2, "big") + body[4:]
         return cls.ip(src, dst, Proto.ICMP, body, **header)
 
@@ -407,7 +407,7 @@ class Packet(NamedTuple):
             elif field == "proto":
                 header["proto"] = protocol_number(value)
             elif field == "payload":
-                header["payload"] = _as_bytes(field, value)
+                header["payload"] = as_bytes(field, value)
             elif field == "options":
                 header["options"] = _padded(field, value)
             elif field == "checksum":
@@ -625,13 +625,18 @@ def _address(field: str, value: Any) -> int:
 
 def _padded(field: str, options: Any) -> bytes:
     """Options as they stand in a header: filled up to whole words, of which ten fit."""
-    data = _as_bytes(field, options)
+    data = as_bytes(field, options)
     if len(data) > 40:
         raise NetlabError(f"{field}: {len(data)} bytes, at most 40 fit")
     return data + bytes(-len(data) % 4)
 
 
-def _as_bytes(field: str, value: Any) -> bytes:
+def as_bytes(field: str, value: Any) -> bytes:
+    """Bytes as they are, text as UTF-8; `field` is what an error message calls it.
+
+    Raises:
+        NetlabError: neither bytes nor text.
+    """
     if isinstance(value, str):
         return value.encode()
     if not isinstance(value, bytes | bytearray | memoryview):

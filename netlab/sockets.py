@@ -4,20 +4,18 @@ Left out on purpose: retransmission, congestion control, delayed acknowledgement
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any
 
 from netlab import icmp, ip_options
 from netlab.addresses import parse_address
+from netlab.hooks import blame
 from netlab.ip_output import IpOutput
 from netlab.machine import Machine
 from netlab.names import DropReason, NetlabError, Proto
-from netlab.packet import ICMP_ERRORS, Icmp, Packet, Tcp, Udp
+from netlab.packet import ICMP_ERRORS, Icmp, Packet, Tcp, Udp, as_bytes
 from netlab.skb import Skb
-from netlab.tcp_connection import RST, Connection, FourTuple, Listener, State, reset_for
+from netlab.tcp_connection import RST, Answer, Connection, FourTuple, Listener, State, reset_for
 from netlab.trace import Delivered, Noted, Trace
-
-if TYPE_CHECKING:
-    pass
 
 EPHEMERAL = range(32768, 61000)  # net.ipv4.ip_local_port_range
 IGMP, UDPLITE = 2, 136
@@ -65,12 +63,11 @@ class Sockets:
         """Open `tcp/80` or `udp/53`. `answer` gets what arrives and returns what to send back (None: nothing).
 
         Raises:
-            NetlabError: not a socket, or the port is taken.
+            NetlabError: not a socket, the port is taken, or `answer` cannot be called.
         """
-        proto, slash, number = socket.partition("/")
-        if proto not in ("tcp", "udp") or not slash or not number.isdecimal() or not 1 <= int(number) <= 65535:
-            raise NetlabError(f"{socket!r} is not a socket like tcp/80 or udp/53")
-        port = int(number)
+        proto, port = parse_socket(socket)
+        if answer is not None:
+            answer = _guarded(socket, answer)
         if port in (self._listeners if proto == "tcp" else self._udp):
             raise NetlabError(f"{self._host.name}: {socket} is open already")
         if proto == "tcp":
@@ -86,20 +83,33 @@ class Sockets:
         Raises:
             NetlabError: the port is taken.
         """
-        opened = self.listen(f"udp/{port or self._free_port()}")
+        if port is None:
+            port = self._free_port()
+            while port in self._udp:
+                port = self._free_port()
+        opened = self.listen(f"udp/{port}")
         assert isinstance(opened, UdpSocket)
         return opened
 
     def connect(self, dst: str, dport: int, *, sport: int | None = None) -> Connection:
-        """Open a TCP connection, as connect(2) does; see its `state` for how that went."""
+        """Open a TCP connection, as connect(2) does; see its `state` and its `error` for how that went.
+
+        Raises:
+            NetlabError: an address or a port that is none, or there is such a connection already.
+        """
         daddr = parse_address(dst)
-        saddr = self._host.source_for(daddr)
-        port = sport or self._free_port()
-        tuple_ = FourTuple(saddr, port, daddr, dport)
-        connection = Connection(tuple_, self._isn(), self._send_segment)
-        self._connections[tuple_] = connection
-        with self._host.wires.step(f"{self._host.name} connects to {dst}:{dport}"):
+        decision = self._host.fib.lookup(daddr)
+        saddr = self._host.fib.source_of(decision.route) if decision.route else 0
+        tuple_ = FourTuple(saddr, self._free_port() if sport is None else sport, daddr, dport)
+        if tuple_ in self._connections:
+            raise NetlabError(f"{self._host.name}: {tuple_} is connected already")
+        connection = Connection(tuple_, self._isn(), self._send_segment, self._host.wires)
+        if decision.route is None:
+            connection.error = decision.errno
+            return connection
+        with self._host.wires.step("{} connects to {}:{}", self._host.name, dst, dport):
             connection.open()
+            self._connections[tuple_] = connection
         return connection
 
     def send_udp(self, sport: int, dst: str, dport: int, data: bytes | str) -> Trace:
@@ -107,7 +117,7 @@ class Sockets:
         with self._host.wires.step(f"{self._host.name} udp/{sport} sends to {dst}:{dport}") as trace:
             daddr = parse_address(dst)
             packet = Packet.udp("0.0.0.0", dst, sport, dport, data, ttl=self._host.default_ttl())
-            self._output.emit(packet.with_(src=self._host.source_for(daddr)), f"udp/{sport}")
+            self._output.emit(packet.with_(src=self._host.source_for(daddr)), f"udp/{sport}", awaited=True)
         return trace
 
     def ping(self, dst: str, *, id: int = 1, seq: int = 1, payload: bytes = b"netlab") -> Trace:
@@ -115,7 +125,7 @@ class Sockets:
         with self._host.wires.step(f"{self._host.name} pings {dst}") as trace:
             packet = Packet.icmp("0.0.0.0", dst, icmp.ECHO, id=id, seq=seq, payload=payload)
             self._pings.add(id)
-            self._output.emit(packet.with_(ttl=self._host.default_ttl()), "ping")
+            self._output.emit(packet.with_(ttl=self._host.default_ttl()), "ping", awaited=True)
         return trace
 
     # ---------------------------------------------------------------- what arrives
@@ -149,7 +159,7 @@ class Sockets:
                 if answer:
                     self._reset(skb, segment)
                 return self._host.drop(skb, reason, why)
-            connection = Connection(tuple_, self._isn(), self._way_back(skb), listener)
+            connection = Connection(tuple_, self._isn(), self._way_back(skb), self._host.wires, listener)
             self._connections[tuple_] = connection
             return connection.accept(segment)
         if connection is None:
@@ -296,3 +306,32 @@ class Sockets:
         """An initial sequence number: predictable, so that a lab shows the same numbers every time."""
         self._next_isn += 1000
         return self._next_isn
+
+
+def parse_socket(text: str) -> tuple[str, int]:
+    """`tcp/80` as ("tcp", 80).
+
+    Raises:
+        NetlabError: not a socket.
+    """
+    proto, _, number = str(text).partition("/")
+    if proto in ("tcp", "udp") and number.isascii() and number.isdecimal() and len(number) < 6:
+        port = int(number)
+        if 1 <= port <= 65535:
+            return proto, port
+    raise NetlabError(f"{text!r} is not a socket like tcp/80 or udp/53")
+
+
+def _guarded(socket: str, answer: Answer) -> Answer:
+    """The program behind a socket; its mistakes are told in one line that names its own."""
+    if not callable(answer):
+        raise NetlabError(f"what answers on {socket} must be callable, {answer!r} is not")
+
+    def ask(data: bytes) -> bytes | None:
+        try:
+            reply: Any = answer(data)
+        except Exception as problem:
+            raise NetlabError(f"the program on {socket} raised {blame(problem)}") from None
+        return None if reply is None else as_bytes(f"the program on {socket} answered", reply)
+
+    return ask
