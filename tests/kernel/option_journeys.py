@@ -154,7 +154,7 @@ class Generator:
         random, chance = self.random, self.chance
         to_many = chance(0.15)
         src, dst = random.choice(SOURCES), random.choice(BROADCASTS if to_many else DESTINATIONS)
-        if src == "0.0.0.0" and dst in ("0.0.0.0", "255.255.255.255"):
+        if src == "0.0.0.0" and to_many:  # the answer to nobody is another matter
             src = "10.0.1.2"
         header = {
             "options": self.options(), "ttl": random.choice((64, 64, 64, 64, 1, 2)), "tos": random.choice((0, 0, 0x10)),
@@ -163,11 +163,12 @@ class Generator:
         data = bytes(random.choice((12, 12, 12, 300, 700)))
         kind = random.choice(("udp", "udp", "echo", "echo", "echo", "timestamp", "tcp", "tcp", "other", "fragment"))
         if kind == "echo":
-            return Packet.icmp(src, dst, 8, id=number, payload=data, **header)
+            return Packet.icmp(src, dst, 8, id=number + 1, payload=data, **header)
         if kind == "timestamp":
-            return Packet.icmp(src, dst, 13, id=number, payload=bytes(12), **header)
+            return Packet.icmp(src, dst, 13, id=number + 1, payload=bytes(12), **header)
         if kind == "tcp" and not to_many:
-            port, flags = random.choice(((80, "S"), (80, "A"), (80, "SA"), (81, "S"), (81, "A"), (81, "RA"), (81, "F")))
+            # No SYN to the listening port: what answers it is sent again as seconds go by.
+            port, flags = random.choice(((80, "A"), (80, "SA"), (81, "S"), (81, "A"), (81, "RA"), (81, "F")))
             return Packet.tcp(src, dst, 1000 + number, port, flags, seq=1000, ack=7, **header)
         if kind == "other":
             return Packet.ip(src, dst, 99, data, **header)

@@ -160,6 +160,15 @@ SITUATIONS = {
             sent(udp(ROUTER, "0a40ffff", src=ROUTER)),
         ]
     ),
+    "a connection keeps the options of its SYN": one(
+        [
+            Packet.tcp(SENDER, ROUTER, 1000 + number, 80, "S", seq=1000, options=bytes.fromhex(options))
+            for number, options in enumerate(
+                (RECORD, TIMES, "830b0c0a0002050a00020600", "9404000082040000", "07090400")
+            )
+        ],
+        listen=["tcp/80"],
+    ),
     "no room for the quotation": one([udp(ROUTER, RECORD + TIMES + "01" * 16, 0)], mtu={"eth0": 68}),
     "across three machines": line(
         [
