@@ -66,9 +66,13 @@ class Worker:
             raise answer
         return answer  # type: ignore[no-any-return]
 
+    def kill(self) -> None:
+        """Ends the process at once; whoever waits for its answer gets a RuntimeError. Other threads may call it."""
+        self._process.kill()
+
     def close(self) -> None:
         """Ends the process and all that it holds."""
-        self._process.kill()
+        self.kill()
         self._process.communicate()
 
     def __enter__(self) -> "Worker":

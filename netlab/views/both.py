@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from platform import system
-from threading import Timer
+from threading import Event, Timer
 from typing import Any, Final
 
-from netlab.draw.worlds import Row, rows, worlds_table, worlds_text
+from netlab.draw.worlds import SIMULATOR, Row, rows, worlds_table, worlds_text
 from netlab.kernel.compare import Comparison, Json, compare
 from netlab.kernel.golden import LABS, find
 from netlab.scenario import Scenario, load, loads
@@ -54,7 +54,7 @@ class Both:
     def caption(self) -> str:
         """What came of it, which kernel it was, and what it could not tell."""
         result = "There is nothing to compare" if self.comparison is None else _result(self.comparison)
-        sentences = [f"{result}.", f"Left: the simulator. Right: {self.where}."]
+        sentences = [f"{result}.", f"Left: {SIMULATOR}. Right: {self.where}."]
         if self.why:
             sentences.append(f"This machine's own kernel was not asked: {self.why}.")
         if isinstance(self.kernel, Trace) and self.kernel.unknown:
@@ -134,16 +134,21 @@ def _ask(scenario: Scenario) -> Trace:
     from netlab.kernel.run import WaitRefused
     from netlab.kernel.worker import Worker
 
+    late = Event()
+
+    def give_up() -> None:
+        late.set()
+        worker.kill()
+
+    bound = Timer(PATIENCE, give_up)
     try:
         with Worker() as worker:
-            bound = Timer(PATIENCE, worker.close)
             bound.start()
-            try:
-                return worker.run(scenario, max_wait=MAX_WAIT)
-            finally:
-                bound.cancel()
+            return worker.run(scenario, max_wait=MAX_WAIT)
     except (KernelUnavailable, WaitRefused, RuntimeError, OSError) as problem:
-        raise _Unavailable(str(problem)) from None
+        raise _Unavailable(f"it took longer than {PATIENCE:g} s" if late.is_set() else str(problem)) from None
+    finally:
+        bound.cancel()
 
 
 def _result(comparison: Comparison) -> str:
