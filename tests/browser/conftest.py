@@ -105,7 +105,7 @@ def state(widget: View) -> dict[str, Any]:
 
 
 def picture(page: Any, name: str, **options: Any) -> None:
-    """Keep a screenshot."""
+    """Keep a screenshot of a page, or of an element."""
     OUTPUT.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=str(OUTPUT / f"{name}.png"), **options)
 
