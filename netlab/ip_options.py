@@ -12,7 +12,7 @@ The header checksum is set right only when the packet is forwarded. What is hand
 ICMP errors that quote it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
@@ -34,7 +34,7 @@ class Options:
     """What a host found in a packet's options: where each kind stands, counted from the first option's byte.
 
     Attributes:
-        size: bytes of options, padding included.
+        data: the options as this host has left them.
         record_route, timestamp, source_route, cipso: None where there is none.
         strict: the source route allows no other hosts in between.
         recorded, addressed: this host's address was written into the record route, into the timestamp.
@@ -42,7 +42,7 @@ class Options:
         next_hop: where the source route leads on from here.
     """
 
-    size: int
+    data: bytes = b""
     record_route: int | None = None
     timestamp: int | None = None
     source_route: int | None = None
@@ -64,23 +64,23 @@ class Here(NamedTuple):
     is_other: Callable[[int], bool]
 
 
-class Wrong(NamedTuple):
-    """The place in the options that a parameter problem points at."""
-
-    at: int
-
-
 # ---------------------------------------------------------------- checking and stamping
 
 
-def check(options: bytes, here: Here) -> tuple[Options, bytes, Wrong | None]:
+def check(options: bytes, here: Here) -> tuple[Options, int | None]:
     """Check options and stamp what is to be stamped (`__ip_options_compile`).
 
     Returns:
-        What was found up to the wrong byte, the options as they are now, and the wrong byte if there is one.
+        What was found, up to the first wrong byte if there is one; and that byte's place in the options.
     """
     data = bytearray(options)
-    found = Options(len(data))
+    found = Options()
+    wrong = _check(data, found, here)
+    found.data = bytes(data)
+    return found, wrong
+
+
+def _check(data: bytearray, found: Options, here: Here) -> int | None:
     at = 0
     while at < len(data) and data[at] != END:
         if data[at] == NOOP:
@@ -88,19 +88,19 @@ def check(options: bytes, here: Here) -> tuple[Options, bytes, Wrong | None]:
             continue
         length = data[at + LENGTH] if at + LENGTH < len(data) else 0
         if not 2 <= length <= len(data) - at:
-            return found, bytes(data), Wrong(at)
-        checker = _CHECKS.get(data[at])
-        wrong = checker(memoryview(data)[at : at + length], at, found, here) if checker else None
+            return at
+        check_kind = _CHECKS.get(data[at])
+        wrong = check_kind(memoryview(data)[at : at + length], at, found, here) if check_kind else None
         if wrong is not None:
-            return found, bytes(data), Wrong(at + wrong)
+            return at + wrong
         at += length
     if any(data[at:]):  # behind the end there is nothing but ends
         data[at:] = bytes(len(data) - at)
         found.changed = True
-    return found, bytes(data), None
+    return None
 
 
-# One checker a kind. Each returns the wrong byte's place in its option, or None.
+# One function a kind. Each returns the wrong byte's place in its option, or None.
 
 
 def _source_route(option: memoryview, at: int, found: Options, here: Here) -> int | None:
@@ -122,7 +122,7 @@ def _record_route(option: memoryview, at: int, found: Options, here: Here) -> in
     if pointer <= len(option):
         if pointer + 3 > len(option):
             return POINTER
-        _put(option, pointer - 1, here.address())
+        put(option, pointer - 1, here.address())
         option[POINTER] += 4
         found.recorded = found.changed = True
     found.record_route = at
@@ -142,11 +142,11 @@ def _timestamp(option: memoryview, at: int, found: Options, here: Here) -> int |
         if pointer + entry - 1 > len(option):
             return POINTER
         if flag == ADDRESS_AND_TIME:
-            _put(option, pointer - 1, here.address())
+            put(option, pointer - 1, here.address())
             found.addressed = True
         asked = flag != PRESPECIFIED or not here.is_other(int.from_bytes(option[pointer - 1 : pointer + 3], "big"))
         if flag in (TIME_ONLY, ADDRESS_AND_TIME, PRESPECIFIED) and asked:
-            _put(option, pointer + entry - 5, here.now)
+            put(option, pointer + entry - 5, here.now)
             option[POINTER] += entry
             found.changed = True
     elif flag != PRESPECIFIED:
@@ -183,27 +183,19 @@ _CHECKS: Final[dict[int, Callable[[memoryview, int, Options, Here], int | None]]
 
 
 def locate(options: bytes) -> Options:
-    """Where each kind stands in options that were checked before, as those of a packet's first fragment were."""
-    found = Options(len(options))
-    for at, _ in _walk(options):
+    """Where each kind stands in options that were checked before, as those of a first fragment kept were."""
+    found = Options(options)
+    at = 0
+    while at + LENGTH < len(options) and options[at] != END:
         kind = options[at]
         if kind == RECORD_ROUTE:
-            found.record_route, found.recorded = at, True
+            found.record_route = at
         elif kind == TIMESTAMP:
-            found.timestamp, found.addressed = at, options[at + FLAGS] & 15 == ADDRESS_AND_TIME
+            found.timestamp = at
         elif kind in (LOOSE_SOURCE_ROUTE, STRICT_SOURCE_ROUTE):
-            found.source_route, found.strict = at, kind == STRICT_SOURCE_ROUTE
+            found.source_route = at
+        at += 1 if kind == NOOP else max(2, options[at + LENGTH])
     return found
-
-
-def _walk(options: bytes) -> Iterator[tuple[int, int]]:
-    """Place and length of every option longer than a byte."""
-    at = 0
-    while at < len(options) and options[at] != END:
-        length = 1 if options[at] == NOOP else options[at + LENGTH]
-        if length > 1:
-            yield at, length
-        at += length
 
 
 # ---------------------------------------------------------------- options of answers
@@ -234,14 +226,14 @@ class Reply:
             return packet
         data = bytearray(self.data)
         if (at := self.source_route) is not None:
-            _put(data, at + data[at + LENGTH] - 4, packet.daddr)
+            put(data, at + data[at + LENGTH] - 4, packet.daddr)
         if (at := self.record_route) is not None:
-            _put(data, at + data[at + POINTER] - 5, packet.saddr)
+            put(data, at + data[at + POINTER] - 5, packet.saddr)
         if (at := self.timestamp) is not None:
             if self.addressed:
-                _put(data, at + data[at + POINTER] - 9, packet.saddr)
+                put(data, at + data[at + POINTER] - 9, packet.saddr)
             if self.timed:
-                _put(data, at + data[at + POINTER] - 5, now)
+                put(data, at + data[at + POINTER] - 5, now)
         return packet._replace(options=bytes(data), daddr=self.towards(packet.daddr, packet.saddr))
 
     def towards(self, daddr: int, saddr: int) -> int:
@@ -264,14 +256,14 @@ def reply_to(packet: Packet, found: Options | None, is_other: Callable[[int], bo
         None where the kernel sends no answer at all: too few bytes are left for another entry, but some are.
     """
     options = packet.options
-    if found is None or found.size != len(options):
+    if found is None or found.data != options:  # not looked at, or a hook function has put in others since
         return NOTHING
     data = bytearray()
     reply = NOTHING
     if found.record_route is not None:
         option = _option(options, found.record_route)
         pointer = option[POINTER]
-        if found.recorded and pointer <= len(option):
+        if pointer <= len(option):
             if pointer + 3 > len(option):
                 return None
             option[POINTER] += 4
@@ -296,7 +288,8 @@ def reply_to(packet: Packet, found: Options | None, is_other: Callable[[int], bo
     return replace(reply, data=bytes(data) + bytes(-len(data) % 4))
 
 
-def _put(data: bytearray | memoryview, at: int, word: int) -> None:
+def put(data: bytearray | memoryview, at: int, word: int) -> None:
+    """Write an address or a time, four bytes."""
     data[at : at + 4] = word.to_bytes(4, "big")
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from netlab import icmp
 from netlab.addresses import format_address
-from netlab.ip_options import LENGTH, POINTER, Here, Options, Wrong, check
+from netlab.ip_options import LENGTH, POINTER, Here, Options, check, put
 from netlab.machine import Machine
 from netlab.martians import InputDecision, InputKind
 from netlab.names import DropReason
@@ -37,8 +37,8 @@ def receive(host: Machine, skb: Skb, found: InputDecision, decide: Decide, repor
         Where it goes on: as found, or where the source route leads. None where the packet ended here.
     """
     options, wrong = _check(host, skb, skb.packet.daddr if found.kind is InputKind.LOCAL else None)
-    if wrong:
-        pointer = HEADER + wrong.at
+    if wrong is not None:
+        pointer = HEADER + wrong
         report(icmp.Error(icmp.PARAMETER_PROBLEM, 0, pointer << 24), skb)
         host.drop(skb, DropReason.IP_INHDR, f"its options are wrong at byte {pointer} of the header")
         return None
@@ -55,14 +55,14 @@ def check_again(host: Machine, skb: Skb) -> bool:
     return not skb.packet.options or _check(host, skb)[1] is None
 
 
-def _check(host: Machine, skb: Skb, address: int | None = None) -> tuple[Options, Wrong | None]:
+def _check(host: Machine, skb: Skb, address: int | None = None) -> tuple[Options, int | None]:
     """Check and stamp, with that address or the one that fits the way back; the header checksum stays as it was."""
     before = skb.packet
     here = Here(lambda: address_towards(host, skb) if address is None else address, host.time_of_day(), host.is_other)
-    skb.options, options, wrong = check(before.options, here)
-    if options != before.options:
-        skb.packet = _with_stale_checksum(before, options=options)
-        host.note(skb, f"IP options written: {before.options.hex()} became {options.hex()}")
+    skb.options, wrong = check(before.options, here)
+    if skb.options.data != before.options:
+        skb.packet = _with_stale_checksum(before, options=skb.options.data)
+        host.note(skb, f"IP options written: {before.options.hex()} became {skb.options.data.hex()}")
     return skb.options, wrong
 
 
@@ -114,25 +114,24 @@ def _follow(
 def forward(host: Machine, skb: Skb) -> None:
     """Write what is known only once the packet leaves, after FORWARD (`ip_forward_options`)."""
     options, packet = skb.options, skb.packet
-    if options is None or options.size != len(packet.options):  # a hook function put in others
+    if options is None or not options.changed or options.data != packet.options:  # or a hook function put in others
         return
     data = bytearray(packet.options)
     if options.recorded and (at := options.record_route) is not None:
-        _put(data, at + data[at + POINTER] - 5, address_out(host, skb))
+        put(data, at + data[at + POINTER] - 5, address_out(host, skb))
     if options.next_hop is not None and (at := options.source_route) is not None:
         hop = options.next_hop.to_bytes(4, "big")
         places = range(at + data[at + POINTER] - 1, at + data[at + LENGTH] - 3, 4)
-        place = next((place for place in places if data[place : place + 4] == hop), None)
-        if place is not None:
-            skb.packet = packet = packet._replace(daddr=options.next_hop)
-            _put(data, place, address_out(host, skb))
-            data[at + POINTER] = place - at + 5
-        if options.addressed and (stamp := options.timestamp) is not None:
-            _put(data, stamp + data[stamp + POINTER] - 9, address_out(host, skb))
-    if options.changed:
-        skb.packet = packet._replace(options=bytes(data), checksum=None)
-        if skb.packet.options != packet.options:
-            host.note(skb, f"IP options written: {packet.options.hex()} became {data.hex()}")
+        place = next(place for place in places if data[place : place + 4] == hop)
+        skb.packet = packet._replace(daddr=options.next_hop)
+        put(data, place, address_out(host, skb))
+        data[at + POINTER] = place - at + 5
+        if options.addressed and (at := options.timestamp) is not None:
+            put(data, at + data[at + POINTER] - 9, address_out(host, skb))
+    options.data = bytes(data)
+    skb.packet = skb.packet._replace(options=options.data, checksum=None)
+    if options.data != packet.options:
+        host.note(skb, f"IP options written: {packet.options.hex()} became {options.data.hex()}")
 
 
 def one_hop_less(packet: Packet) -> Packet:
@@ -168,7 +167,3 @@ def address_out(host: Machine, skb: Skb) -> int:
 def _with_stale_checksum(packet: Packet, **changes: Any) -> Packet:
     """A changed packet with the checksum that it had, as the kernel leaves it."""
     return packet._replace(**changes, checksum=int.from_bytes(packet.to_bytes()[10:12], "big"))
-
-
-def _put(data: bytearray, at: int, address: int) -> None:
-    data[at : at + 4] = address.to_bytes(4, "big")
