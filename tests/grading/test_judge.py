@@ -44,6 +44,7 @@ def test_a_stub_is_not_answered_yet():
         raise NotImplementedError("write me")
 
     assert judged(answer_90_1).status is Status.UNANSWERED
+    assert judged(lambda a, b: ...).status is Status.UNANSWERED
     assert judged(...).status is Status.UNANSWERED
 
 
