@@ -35,7 +35,7 @@ class Interfaces:
 
     def __init__(self, names: Iterable[str]) -> None:
         self._addresses: dict[str, tuple[Address, ...]] = dict.fromkeys(("lo", *names), ())
-        self._owners: dict[int, str] = {}
+        self._owners: dict[int, list[str]] = {}
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._addresses)
@@ -64,8 +64,9 @@ class Interfaces:
         self._addresses[name] = ()
 
     def owner(self, address: int) -> str | None:
-        """The interface that has this very address; None if it is nobody's (inet_lookup_ifaddr_rcu)."""
-        return self._owners.get(address)
+        """The interface that has this very address, the latest of several; None: nobody (inet_lookup_ifaddr_rcu)."""
+        owners = self._owners.get(address)
+        return owners[-1] if owners else None
 
     def assign(self, name: str, address: InterfaceAddress) -> None:
         """Give an interface one more address; a further one of a subnet is secondary and comes last.
@@ -79,7 +80,8 @@ class Interfaces:
             raise NetlabError(f"{name}: {address}: Error: ipv4: Address already assigned.")
         new = Address(address.address, address.length, secondary=bool(peers))
         at = len(own) if peers else sum(not a.secondary for a in own)
-        self._set(name, (*own[:at], new, *own[at:]))
+        self._addresses[name] = (*own[:at], new, *own[at:])
+        self._owners.setdefault(new.address, []).append(name)
 
     def withdraw(self, name: str, address: InterfaceAddress) -> list[Address]:
         """Take an address away, and with a primary one all secondary ones of its subnet.
@@ -95,13 +97,10 @@ class Interfaces:
         if gone is None:
             raise NetlabError(f"{name}: {address}: Error: ipv4: Address not found.")
         heirs = [a for a in own if a.secondary and a.network == gone.network and not gone.secondary]
-        self._set(name, tuple(a for a in own if a is not gone and a not in heirs))
+        self._addresses[name] = tuple(a for a in own if a is not gone and a not in heirs)
+        for lost in (gone, *heirs):
+            self._owners[lost.address].remove(name)
         return heirs
-
-    def _set(self, name: str, addresses: tuple[Address, ...]) -> None:
-        self._addresses[name] = addresses
-        # Of two interfaces with one address the first counts.
-        self._owners = {a.address: dev for dev, own in reversed(self._addresses.items()) for a in own}
 
     def routes(self, name: str) -> list[Route]:
         """The routes that the addresses of an interface bring; a secondary one only makes itself local."""

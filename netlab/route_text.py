@@ -222,8 +222,8 @@ def parse_route(text: str) -> Route:
         given.setdefault("scope", Scope.LINK)
     if kind in (RouteType.LOCAL, RouteType.BROADCAST):
         given.setdefault("table", LOCAL)
-    # `via 0.0.0.0` names no gateway; it only widens the scope.
-    given["gateway"] = given.get("gateway") or None
+    # `via 0.0.0.0` names no gateway, it only widens the scope; `src 0.0.0.0` says nothing.
+    given |= {name: given.get(name) or None for name in ("gateway", "source")}
     return Route(**given)
 
 

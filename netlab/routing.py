@@ -154,9 +154,8 @@ class Fib:
         before = self._interfaces.routes(dev)
         self._interfaces.assign(dev, address)
         for route in self._interfaces.routes(dev):
-            # A second address that is the broadcast address of a first one is not local, and gets no other route.
-            itself = route.type is RouteType.LOCAL and route.prefix.address == route.source
-            if route not in before and (itself or self._local_by_route(route.source or 0, LOCAL)):
+            # Another address that is the broadcast address of a first one is not local, and gets no connected route.
+            if route not in before and self._valid_source(route):
                 self._change()
                 self._tables[route.table].add(route, exclusive=False)
 
@@ -281,7 +280,7 @@ class Fib:
             if towards is None or towards.type not in (RouteType.UNICAST, RouteType.LOCAL):
                 raise refuse("Error: Nexthop has invalid gateway.")
             route = replace(route, dev=towards.dev, next_hop_scope=towards.scope)
-        if not route.refuses and route.source and self._local_by_route(route.source, route.table) is None:
+        if not (route.refuses or self._valid_source(route)):
             raise refuse("Error: Invalid prefsrc address.")
         return route
 
@@ -293,6 +292,11 @@ class Fib:
             if found and not found.refuses:
                 return found
         return self.plan.decide(Question(gateway, 0, None, route.dev, 0, 0), nearer).route
+
+    def _valid_source(self, route: Route) -> bool:
+        """A preferred source must be one of our own addresses, or the one that the route makes so (fib_valid_prefsrc)."""
+        itself = route.type is RouteType.LOCAL and route.source == route.prefix.address
+        return not route.source or itself or self._local_by_route(route.source, route.table) is not None
 
     def _local_by_route(self, address: int, table: int) -> str | None:
         """The interface of the route that makes an address one of our own, in this table or in table local."""

@@ -343,6 +343,14 @@ def test_without_addresses_an_interface_keeps_no_route() -> None:
     assert [str(route.prefix) for route in fib.table(MAIN)] == ["10.0.2.0/24", "10.8.0.0/16"]
 
 
+def test_of_two_interfaces_with_one_address_the_latest_owns_it() -> None:
+    fib, address = host(), InterfaceAddress.parse("10.0.1.1/32")
+    fib.add_address("eth1", address)
+    assert fib.owner(address.address) == "eth1"
+    fib.remove_address("eth1", address)
+    assert fib.owner(address.address) == "eth0"
+
+
 def test_address_errors() -> None:
     fib = host()
     with pytest.raises(NetlabError, match="Address already assigned"):
