@@ -294,7 +294,7 @@ class Fib:
         return self.plan.decide(Question(gateway, 0, None, route.dev, 0, 0), nearer).route
 
     def _valid_source(self, route: Route) -> bool:
-        """A preferred source must be one of our own addresses, or the one that the route makes so (fib_valid_prefsrc)."""
+        """A preferred source must be an address of our own, or the one that this route makes so (fib_valid_prefsrc)."""
         itself = route.type is RouteType.LOCAL and route.source == route.prefix.address
         return not route.source or itself or self._local_by_route(route.source, route.table) is not None
 
