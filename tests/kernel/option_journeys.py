@@ -8,24 +8,7 @@ from netlab.ip_options import END, NOOP, TIMESTAMP
 from netlab.packet import Icmp, Packet, Tcp
 from netlab.scenario import Scenario, from_dict
 from netlab.trace import Dropped, Passed, Sent, Step
-
-QUIET = {"net.ipv4.ip_forward": 1, "net.ipv4.icmp_ratelimit": 0, "net.ipv4.icmp_ratemask": 0}
-"""No error is held back, so that every packet counts."""
-NO_REDIRECTS = {f"net.ipv4.conf.{dev}.send_redirects": 0 for dev in ("all", "eth0", "eth1")}
-"""How soon a second redirect follows depends on real milliseconds."""
-SOURCE_ROUTES = {"net.ipv4.conf.all.accept_source_route": 1}
-
-
-def router(sysctls: dict[str, int] | None = None, **more: Any) -> dict[str, Any]:
-    """A host of a scenario with two open interfaces, which follows source routes."""
-    interfaces = {"eth0": "10.0.1.1/24", "eth1": "10.0.2.1/24"}
-    return {"interfaces": interfaces, "sysctls": QUIET | SOURCE_ROUTES | (sysctls or {}), **more}
-
-
-def into(packet: Packet, dev: str = "eth0") -> dict[str, Any]:
-    """The step that puts a packet into the router."""
-    return {"packet": {"into": f"r:{dev}", "hex": packet.to_bytes().hex()}}
-
+from tests.kernel.option_situations import NO_REDIRECTS, into, router
 
 # ---------------------------------------------------------------- what became of it
 
