@@ -92,7 +92,6 @@ def route_output(
     Raises:
         NetlabError: there is no interface `oif`.
     """
-    group = is_multicast(dst) or dst == LIMITED_BROADCAST
 
     def localnet(dev: str) -> bool:
         return sysctls.conf(dev).route_localnet
@@ -116,15 +115,12 @@ def route_output(
         if is_multicast(src) or src == LIMITED_BROADCAST:
             return fail("EINVAL", "the source is a multicast or broadcast address")
         owner = fib.device_of(src)
-        if group and oif is None:
-            if owner is None:
-                return fail("ENETUNREACH", "the source is no address of this host")
-            return out(owner, src, f"to a group: by the interface of the source, {owner}")
         if owner is None:
             return fail("ENETUNREACH", "the source is no address of this host")
+        if oif is None and (is_multicast(dst) or dst == LIMITED_BROADCAST):
+            return out(owner, src, f"to all on a link: by the interface of the source, {owner}")
     if oif is not None:
-        own_link = dst == LIMITED_BROADCAST or dst >> 8 == LOCAL_MULTICAST
-        if own_link:
+        if dst == LIMITED_BROADCAST or dst >> 8 == LOCAL_MULTICAST:
             source = src or fib.select_address(oif, scope=Scope.LINK, localnet=localnet(oif))
             return out(oif, source, f"never leaves the link: by the interface asked for, {oif}")
         if not src and is_multicast(dst):
