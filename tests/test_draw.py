@@ -15,6 +15,7 @@ from netlab.host import Host
 from netlab.names import Hook, Verdict
 from netlab.packet import Packet
 from netlab.trace import Passed, Trace
+from netlab.workspace import LABS
 from tests.journeys import forwarded, looped, martian, queued
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -148,6 +149,10 @@ def test_interfaces_stand_in_the_map_of_a_journey() -> None:
 
 def test_a_map_of_nothing_is_the_plain_map() -> None:
     assert hook_map(Trace()) == hook_map()
+
+
+def test_the_map_in_the_lab_is_this_map() -> None:
+    assert (LABS / "01_hooks" / "hooks.svg").read_text(encoding="utf-8").rstrip() == hook_map()
 
 
 def test_a_picture_shows_itself_in_a_notebook_and_is_short_in_a_terminal() -> None:

@@ -256,7 +256,7 @@ class _Teller:
                 return _say_called(event)
             case Routed():
                 why = [("because" if not at else "", line) for at, line in enumerate(event.decision.why)]
-                story = f"The route lookup finds {event.decision}."
+                story = f"The route lookup finds: {event.decision}."
                 return Said("Route lookup", story, [_packet(event.packet), ("route", str(event.decision)), *why])
             case Sent(dev="lo"):
                 story = "The packet leaves by lo, the loopback interface: what goes out there comes straight back in."

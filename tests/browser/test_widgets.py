@@ -201,6 +201,8 @@ def test_predict_shows_nothing_before_the_lock(show: Show) -> None:
     press(page, "Lock my prediction")
     page.locator(".player").wait_for()
     assert page.locator(".locked").inner_text() == "You predicted: once"
+    assert "What happens" not in page.locator(".remark").inner_text(), "first it is watched"
+    press(page, "Last")
     assert page.locator(".remark").inner_text() == "What happens: twice."
     assert page.locator("input").count() == 0, "no second try"
     assert violations(page) == []
