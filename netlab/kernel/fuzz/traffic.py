@@ -65,25 +65,21 @@ class Traffic:
                     return
 
     def _next(self) -> Iterator[PacketStep]:
-        chance = self._random.random()
-        local = self._features.local and chance < 0.2
-        dev = None if local else self._random.choice(self._devs)
+        random = self._random
+        local = self._features.local and random.random() < 0.2
+        dev = None if local else random.choice(self._devs)
         packet = self._packet(dev)
-        if self._features.fragments and self._random.random() < 0.12:
-            pieces = list(self._fragments(packet))
-            if self._random.random() < 0.3:
-                self._random.shuffle(pieces)
-            for piece in pieces:
-                if dev and piece.length > self._spec.mtu.get(dev, DEFAULT_MTU):
-                    return
-                yield PacketStep(self._spec.name, dev, piece.to_bytes())
-            return
-        data = packet.to_bytes()
-        if dev and len(data) > self._spec.mtu.get(dev, DEFAULT_MTU):
-            return  # no link carries it
-        if not local and self._features.malformed and self._random.random() < 0.06:
-            data = self._malformed(data)
-        yield PacketStep(self._spec.name, dev, data)
+        if self._features.fragments and random.random() < 0.12:
+            pieces = [piece.to_bytes() for piece in self._fragments(packet)]
+            if random.random() < 0.3:
+                random.shuffle(pieces)
+        elif dev and self._features.malformed and random.random() < 0.06:
+            pieces = [self._malformed(packet.to_bytes())]
+        else:
+            pieces = [packet.to_bytes()]
+        for data in pieces:
+            if dev is None or len(data) <= self._spec.mtu.get(dev, DEFAULT_MTU):  # no link carries more
+                yield PacketStep(self._spec.name, dev, data)
 
     def _packet(self, dev: str | None) -> Packet:
         random = self._random
