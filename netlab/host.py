@@ -10,15 +10,16 @@ What each part does stands in its own module; here they are wired together, and 
 ip_rcv, ip_rcv_finish, ip_local_deliver, ip_forward, ip_output and icmp_send of net/ipv4.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from html import escape
-from typing import Final
+from typing import Any, Final
 
 from netlab.addresses import InterfaceAddress
 from netlab.hooks import HookFunction, Hooks, Registered, Walk, queue_number
 from netlab.ip_input import IpInput
 from netlab.ip_output import IpOutput
-from netlab.machine import Machine
+from netlab.machine import LOOPBACK_MTU, Machine
 from netlab.names import Hook, NetlabError, Priority
 from netlab.packet import MalformedPacket, Packet
 from netlab.queue import NfQueue
@@ -28,12 +29,10 @@ from netlab.sockets import Sockets
 from netlab.trace import Dropped, Trace
 from netlab.wires import Wires
 
-DEFAULT_MTU: Final = 1500  # bytes, of Ethernet
-LOOPBACK_MTU: Final = 65536
+MIN_MTU: Final = 68  # bytes: every IPv4 link must carry that much (RFC 791)
 CURRENT: Final = (6, 18)
 LAST_OLD: Final = (4, 9)  # the last kernel in which a hook function itself could answer REPEAT
 FIRST_WITHOUT_GLOBAL_HOOKS: Final = (4, 13)
-MAX_REMEMBERED: Final = 65536  # input decisions kept between two changes of the routes
 
 
 class Host(Machine):
@@ -67,19 +66,19 @@ class Host(Machine):
         wires: Wires | None = None,
     ) -> None:
         given = {
-            dev: [addresses] if isinstance(addresses, str) else list(addresses)
-            for dev, addresses in (interfaces or {}).items()
+            _device(dev): _several(f"the addresses of {dev}", addresses)
+            for dev, addresses in _mapping("interfaces", interfaces).items()
         }
-        super().__init__(name, given, mtu or {}, wires or Wires())
-        self.kernel = kernel
-        for sysctl, value in (sysctls or {}).items():
+        super().__init__(_host_name(name), given, _mtus(mtu, given), wires or Wires())
+        self.kernel = _version(kernel)
+        for sysctl, value in _mapping("sysctls", sysctls).items():
             self.sysctls.set(sysctl, value)
         for dev, addresses in given.items():
             for address in addresses:
                 self.fib.add_address(dev, InterfaceAddress.parse(address))
-        for route in routes:
+        for route in _several("routes", routes):
             self.fib.add(parse_route(route))
-        for rule in rules:
+        for rule in _several("rules", rules):
             self.fib.add_rule(parse_rule(rule))
         self._queues: dict[int, NfQueue] = {}
         self._defrag: list[Registered] = []
@@ -87,7 +86,7 @@ class Host(Machine):
         self._output = IpOutput(self, self.hooks)
         self.sockets = Sockets(self, self._output)
         self._input = IpInput(self, self.hooks, self._output, self.sockets.deliver)
-        for socket in listen:
+        for socket in _several("listen", listen):
             self.sockets.listen(socket)
 
     # ---------------------------------------------------------------- what a user does with it
@@ -124,7 +123,7 @@ class Host(Machine):
             MalformedPacket: bytes too broken for the kernel to take.
         """
         if not isinstance(packet, Packet):
-            packet = Packet.from_bytes(packet)
+            packet = Packet.from_bytes(_with_total_length(packet))
         with self.wires.step("{} from {}", packet, self.name) as trace:
             self._output.send_raw(packet._replace(checksum=None))
         return trace
@@ -216,3 +215,59 @@ class Host(Machine):
             f"<p>Routes (table main)</p><pre>{routes or 'none'}</pre>"
             f"<p>Hook functions</p><pre>{functions or 'none'}</pre>"
         )
+
+
+# ---------------------------------------------------------------- what a host is made of, checked
+
+_HOST = re.compile(r"[^\s:]+")
+_DEVICE = re.compile(r"(?!\.\.?$)[^\s/:]{1,15}")
+
+
+def _mapping(what: str, value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping | None):
+        raise NetlabError(f"{what}: a dict is expected, not {value!r}")
+    return value or {}
+
+
+def _several(what: str, value: Any) -> list[str]:
+    """One text, or several."""
+    found: list[Any] = [value] if isinstance(value, str) else list(value) if isinstance(value, Iterable) else [None]
+    if not all(isinstance(one, str) for one in found):
+        raise NetlabError(f"{what}: text or a list of texts is expected, not {value!r}")
+    return found
+
+
+def _host_name(name: Any) -> str:
+    if not isinstance(name, str) or not _HOST.fullmatch(name):
+        raise NetlabError(f"{name!r} is no name for a host: text without spaces and colons is")
+    return name
+
+
+def _device(dev: Any) -> str:
+    """As the kernel has it (dev_valid_name)."""
+    if not isinstance(dev, str) or not _DEVICE.fullmatch(dev):
+        raise NetlabError(f"{dev!r} is no name for an interface: at most 15 letters without spaces, / and : are")
+    return dev
+
+
+def _mtus(mtu: Any, devices: Iterable[str]) -> dict[str, int]:
+    known = ("lo", *devices)
+    for dev, size in _mapping("mtu", mtu).items():
+        if dev not in known:
+            raise NetlabError(f"mtu: unknown interface {dev!r} (there are {', '.join(known)})")
+        if not isinstance(size, int) or not MIN_MTU <= size <= LOOPBACK_MTU:
+            raise NetlabError(f"mtu of {dev}: {size!r} is not a number from {MIN_MTU} to {LOOPBACK_MTU}")
+    return dict(mtu or {})
+
+
+def _version(kernel: Any) -> tuple[int, int]:
+    if not isinstance(kernel, tuple) or [type(part) for part in kernel] != [int, int]:
+        raise NetlabError(f"kernel: {kernel!r} is not a version like (6, 18)")
+    return kernel
+
+
+def _with_total_length(data: bytes) -> bytes:
+    """A raw socket writes the total length itself (raw_send_hdrinc)."""
+    if not isinstance(data, bytes) or not 4 <= len(data) <= 0xFFFF:
+        return data
+    return data[:2] + len(data).to_bytes(2, "big") + data[4:]
