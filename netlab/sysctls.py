@@ -213,7 +213,7 @@ class Sysctls:
     def _number(self, name: str, value: int | str, setting: Setting) -> int:
         try:
             number = int(value)
-        except ValueError:
+        except (ValueError, TypeError):
             raise NetlabError(f"{name}: {value!r} is not a whole number") from None
         low, high = self._bound(setting.low, INT_MIN), self._bound(setting.high, INT_MAX)
         if not low <= number <= high:
