@@ -9,6 +9,7 @@ once with a full trace, every event of every packet kept in memory to the end, a
 
 Every contender is a process of its own, so that none collects another's garbage. They take turns, chunk by chunk, since
 a machine's clock swings; the figures are medians over the chunks, and each chunk's ratio is taken on that same chunk.
+Seconds are those of the processor (time.process_time), so that other programs on the machine do not count.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import process_time
 from typing import NamedTuple
 
 from benchmarks import make_capture
@@ -100,9 +101,9 @@ def serve(contender: Contender, capture: Path, chunk: int, requests: Connection)
     """In a contender's process: for every request take a chunk, and answer with its packets and seconds."""
     chunks = contender.chunks(capture, chunk)
     while requests.recv():
-        start = perf_counter()
+        start = process_time()
         packets = next(chunks)
-        requests.send((packets, perf_counter() - start))
+        requests.send((packets, process_time() - start))
 
 
 def measure(capture: Path, packets: int, chunk: int) -> dict[str, list[float]]:

@@ -154,12 +154,18 @@ class Hooks:
         # Nobody reads the journey: only an answer that stops or changes the packet needs a walk to be kept.
         packet, state = skb.packet, _new_state(HookState, (hook, self.host, dev_in, dev_out, skb))
         for at, entry in enumerate(self._functions[hook]):
-            reply = self._call(entry, packet, state)
-            if reply:
-                walk = Walk(skb, hook, dev_in, dev_out, okfn, None, at)
-                if self._obey(walk, entry, reply):
-                    self._iterate(walk)
-                return
+            try:
+                answer = entry.function(packet, state)
+            except Exception as problem:
+                reply = _raised(entry, packet, problem)
+            else:
+                if answer is _ACCEPTED:
+                    continue
+                reply = _understood(entry, packet, answer)
+            walk = Walk(skb, hook, dev_in, dev_out, okfn, None, at)
+            if self._obey(walk, entry, reply):
+                self._iterate(walk)
+            return
         okfn(skb)
 
     def resume(self, walk: Walk, verdict: int, packet: Packet | None, why: str) -> None:
@@ -198,7 +204,7 @@ class Hooks:
         while walk.at < len(functions):
             entry = functions[walk.at]
             before = skb.packet
-            reply = self._call(entry, before, state)
+            reply = _call(entry, before, state)
             if record:
                 verdict, _, after, note = reply or (Verdict.ACCEPT, 0, before, "")
                 where = skb.number, self.host, walk.hook, entry.priority, entry.name
@@ -258,21 +264,6 @@ class Hooks:
         self._leave(walk, Verdict.ACCEPT)
         walk.okfn(walk.skb)
 
-    def _call(self, entry: Registered, packet: Packet, state: HookState) -> Reply | None:
-        """What the function answers; None for the most common answer: it accepts, and that is all."""
-        try:
-            answer: Any = entry.function(packet, state)
-        except Exception as problem:
-            return Reply(Verdict.DROP, 0, packet, f"{entry.name} raised {blame(problem)}")
-        if answer is _ACCEPTED:
-            return None
-        number, after = answer, packet
-        if isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], Packet):
-            number, after = answer
-        if is_verdict(number):
-            return Reply(Verdict(number & VERDICT_MASK), number, after)
-        return Reply(Verdict.DROP, 0, packet, f"{entry.name} returned {answer!r}, which is no verdict")
-
     def _queue(self, walk: Walk, verdict: int) -> None:
         queue, bypass = verdict >> QUEUE_BITS, verdict & QUEUE_BYPASS
         taken = self._enqueue(walk, queue)
@@ -307,6 +298,28 @@ _new_state = tuple.__new__  # a NamedTuple's own constructor costs twice as much
 _VERDICTS = frozenset(Verdict)
 _NAMES = [verdict.name for verdict in Verdict]  # an enum's own `name` takes ten times as long
 _ACCEPTED = Verdict.ACCEPT
+
+
+def _call(entry: Registered, packet: Packet, state: HookState) -> Reply | None:
+    """What the function answers; None for the most common answer: it accepts, and that is all."""
+    try:
+        answer = entry.function(packet, state)
+    except Exception as problem:
+        return _raised(entry, packet, problem)
+    return None if answer is _ACCEPTED else _understood(entry, packet, answer)
+
+
+def _raised(entry: Registered, packet: Packet, problem: Exception) -> Reply:
+    return Reply(Verdict.DROP, 0, packet, f"{entry.name} raised {blame(problem)}")
+
+
+def _understood(entry: Registered, packet: Packet, answer: Any) -> Reply:
+    number, after = answer, packet
+    if isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], Packet):
+        number, after = answer
+    if is_verdict(number):
+        return Reply(Verdict(number & VERDICT_MASK), number, after)
+    return Reply(Verdict.DROP, 0, packet, f"{entry.name} returned {answer!r}, which is no verdict")
 
 
 def is_verdict(answer: object) -> bool:

@@ -20,6 +20,8 @@ MAGICS: Final = {
 }  # fmt: skip
 """How a classic pcap file starts: its byte order, and what its timestamps' second number counts, in seconds."""
 
+_new_frame = tuple.__new__  # a NamedTuple's own constructor costs twice as much
+
 
 class CaptureError(NetlabError):
     """A file that is no capture, or breaks off; the message says at which byte."""
@@ -94,6 +96,7 @@ class Capture:
         if link is None:
             raise CaptureError(f"{self.path}: link type {number} is not supported (netlab reads {KNOWN})")
         header, position = Struct(order + "IIII"), 24
+        _, skip, at, ipv4, _ = link
         while head := file.read(16):
             if len(head) < 16:
                 raise Broken(position, "the file ends within a frame's header")
@@ -104,16 +107,17 @@ class Capture:
             if len(data) < captured:
                 raise Broken(position, f"the file ends within a frame: {captured} bytes, {len(data)} are there")
             position = self.position = position + 16 + captured
-            packet = self._packet(link, data, length)
+            self.frames += 1
+            packet = data[skip:] if captured >= length and data[at] in ipv4 else self._packet(link, data, length)
             if packet is not None:
-                yield Frame(self.frames, seconds + fraction * unit, packet)
+                yield _new_frame(Frame, (self.frames, seconds + fraction * unit, packet))
 
     def _pcapng(self, file: BinaryIO) -> Iterator[Frame]:
         for record in records(file, MAX_RECORD):
             self.position = record.end
+            self.frames += 1
             link = LINKS.get(record.link_type)
             if link is None:
-                self.frames += 1
                 self.skipped[f"link type {record.link_type}"] += 1
                 continue
             packet = self._packet(link, record.data, record.length)
@@ -122,7 +126,6 @@ class Capture:
 
     def _packet(self, link: Link, data: bytes, length: int) -> bytes | None:
         """The IPv4 packet in a frame that had `length` bytes on the wire; None, and counted, if there is none."""
-        self.frames += 1
         protocol = data[link.at]
         if protocol not in link.ipv4:
             self.skipped[link.name_of(protocol)] += 1
