@@ -24,7 +24,9 @@ from netlab.trace import Logged, Received, Routed
 MAX_REMEMBERED: Final = 65536  # decisions kept between two changes of routes or settings
 
 
-_UNICAST: Final = (InputKind.FORWARD, InputKind.LOCAL, InputKind.UNREACHABLE)
+# To look up a member of an enum takes ten times as long as a name of this module, and every packet comes this way.
+_PRE_ROUTING, _FORWARD_HOOK, _FORWARD = Hook.PRE_ROUTING, Hook.FORWARD, InputKind.FORWARD
+_UNICAST: Final = (_FORWARD, InputKind.LOCAL, InputKind.UNREACHABLE)
 
 
 class IpInput:
@@ -48,11 +50,12 @@ class IpInput:
         if packet.checksum is not None:
             self.host.drop(skb, DropReason.IP_CSUM, "the header checksum is wrong")
             return
-        self._hooks.run(Hook.PRE_ROUTING, skb, dev, None, self._route)
+        self._hooks.run(_PRE_ROUTING, skb, dev, None, self._route)
 
     def _route(self, skb: Skb) -> None:
         """After PRE_ROUTING: what kind of packet is it (ip_rcv_finish)?"""
         if skb.looped:
+            skb.unicast = skb.dev_in == "lo"  # else it is a broadcast of this host's own
             skb.unicast = skb.dev_in == "lo"
             kind = InputKind.LOCAL if skb.unicast else InputKind.BROADCAST
             if not skb.packet.options or self._options(skb, InputDecision(kind)):
@@ -70,7 +73,7 @@ class IpInput:
             if led_on is None:
                 return
             found = led_on
-        if found.kind is InputKind.FORWARD:
+        if found.kind is _FORWARD:
             skb.redirect = found.do_redirect
             self._forward(skb)
         elif found.reason is None:
@@ -88,12 +91,14 @@ class IpInput:
         packet, fib, sysctls = skb.packet, self.host.fib, self.host.sysctls
         assert skb.dev_in is not None
         plan, version = self._remembered_for
-        if plan is not fib.plan or version != sysctls.version or len(self._remembered) > MAX_REMEMBERED:
+        if plan is not fib.plan or version != sysctls.version:
             self._remembered.clear()
             self._remembered_for = fib.plan, sysctls.version
         question = packet.saddr, packet.daddr, skb.dev_in, packet.tos, packet.mark, packet.proto
         found = self._remembered.get(question)
         if found is None:
+            if len(self._remembered) >= MAX_REMEMBERED:
+                self._remembered.clear()
             found = self._remembered[question] = route_input(
                 fib,
                 sysctls,
@@ -162,7 +167,7 @@ class IpInput:
             self._output.report(icmp.Error(icmp.UNREACHABLE, icmp.SOURCE_ROUTE_FAILED), skb)
             self.host.drop(skb, DropReason.NOT_SPECIFIED, "a strict source route, and the next hop is a gateway")
             return
-        mtu = self.host.mtu_of(decision)
+        mtu = self.host.mtu_of(decision.route.dev, decision.route)
         if packet.frag & DF and packet.length > mtu and (not skb.pieces or max(skb.pieces) > mtu):
             self._output.report(icmp.Error(icmp.UNREACHABLE, icmp.FRAGMENTATION_NEEDED, mtu), skb)
             self.host.drop(
@@ -177,7 +182,7 @@ class IpInput:
             assert decision.next_hop is not None
             self._output.report(icmp.Error(icmp.REDIRECT, 1, decision.next_hop), skb)
         after = self._forward_with_options if options else self._output.output
-        self._hooks.run(Hook.FORWARD, skb, skb.dev_in, skb.dev_out, after)
+        self._hooks.run(_FORWARD_HOOK, skb, skb.dev_in, skb.dev_out, after)
 
     def _forward_with_options(self, skb: Skb) -> None:
         forward(self.host, skb)

@@ -217,6 +217,8 @@ class Packet(NamedTuple):
                 raise MalformedPacket("header length", f"{header} bytes, only {len(data)} are there")
         bad = int.from_bytes(data[:header], "big") % 0xFFFF
         if length != len(data):
+            if bad:
+                raise MalformedPacket("checksum", f"{check:#06x} is wrong for this header", DropReason.IP_CSUM)
             if length > len(data):
                 raise MalformedPacket(
                     "total length", f"{length} bytes, only {len(data)} are there", DropReason.PKT_TOO_SMALL
@@ -432,7 +434,8 @@ class Packet(NamedTuple):
 
     def one_hop_less(self) -> "Packet":
         """A copy with one hop less to live: `with_(ttl=packet.ttl - 1)`, for every packet that is forwarded."""
-        return _new_packet(Packet, (*self[:4], self.ttl - 1, *self[5:]))
+        saddr, daddr, proto, payload, ttl, tos, ip_id, frag, options, check, mark = self
+        return _new_packet(Packet, (saddr, daddr, proto, payload, ttl - 1, tos, ip_id, frag, options, check, mark))
 
     def _readdressed(self, before: "Packet") -> "Packet":
         """The transport checksum brought along after an address changed (it covers a pseudo header with both)."""
@@ -536,6 +539,13 @@ def checksum(data: bytes) -> int:
     number = int.from_bytes(data, "big")
     total = number % 0xFFFF
     return 0xFFFF - (total or (0xFFFF if number else 0))
+
+
+def udplite_checksum_ok(packet: Packet, coverage: int) -> bool:
+    """Whether a UDP-Lite checksum is right over the first `coverage` bytes; 0 never is (RFC 3828)."""
+    payload = packet.payload
+    covered = _pseudo(packet.saddr, packet.daddr, packet.proto, len(payload)) + payload[:coverage]
+    return payload[6:8] != b"\0\0" and checksum(covered) == 0
 
 
 def protocol_number(proto: int | str) -> int:

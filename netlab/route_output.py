@@ -30,8 +30,13 @@ class OutputDecision:
     """What sendto() fails with; None on success."""
     decision: Decision | None = None
     """The lookup; None when the kind of address settled it."""
-    why: str = ""
-    """What settled it when that was not the lookup."""
+    settled: str = ""
+    """What settled it when that was not the lookup, in words."""
+
+    @property
+    def why(self) -> tuple[str, ...]:
+        """The reasons in plain words: those of the lookup, or what settled it without one."""
+        return (*(self.decision.why if self.decision else ()), *([self.settled] if self.settled else []))
 
     @property
     def next_hop(self) -> int | None:
@@ -69,13 +74,20 @@ class OutputDecision:
         return f"<OutputDecision {self}>"
 
     def _repr_html_(self) -> str:
-        reasons = self.decision.why if self.decision else (self.why,)
-        lines = "".join(f"<li>{escape(line)}</li>" for line in reasons)
+        lines = "".join(f"<li>{escape(line)}</li>" for line in self.why)
         return f"<p><code>{escape(str(self))}</code></p><ul>{lines}</ul>"
 
 
 def route_output(
-    fib: Fib, sysctls: Sysctls, *, dst: int, src: int = 0, oif: str | None = None, mark: int = 0, tos: int = 0
+    fib: Fib,
+    sysctls: Sysctls,
+    *,
+    dst: int,
+    src: int = 0,
+    oif: str | None = None,
+    mark: int = 0,
+    tos: int = 0,
+    any_source: bool = False,
 ) -> OutputDecision:
     """Route a packet that a local process sends, as `ip route get DST from SRC oif DEV mark MARK` shows it.
 
@@ -88,6 +100,7 @@ def route_output(
         oif: the interface that the sender is bound to (SO_BINDTODEVICE).
         mark: the packet's mark.
         tos: the type-of-service byte.
+        any_source: the source need not be this host's own: the packet exists, and is routed again.
 
     Raises:
         NetlabError: there is no interface `oif`.
@@ -97,7 +110,7 @@ def route_output(
         return sysctls.conf(dev).route_localnet
 
     def fail(errno: str, why: str, decision: Decision | None = None) -> OutputDecision:
-        return OutputDecision(dst, src, errno=errno, decision=decision, why=why)
+        return OutputDecision(dst, src, errno=errno, decision=decision, settled=why)
 
     def out(dev: str, source: int, why: str = "", decision: Decision | None = None) -> OutputDecision:
         """The last checks, and what kind of destination it is (__mkroute_output)."""
@@ -109,9 +122,9 @@ def route_output(
             kind = RouteType.BROADCAST
         elif is_multicast(dst):
             kind = RouteType.MULTICAST
-        return OutputDecision(dst, source, dev, kind, decision=decision, why=why)
+        return OutputDecision(dst, source, dev, kind, decision=decision, settled=why)
 
-    if src:
+    if src and not any_source:
         if is_multicast(src) or src == LIMITED_BROADCAST:
             return fail("EINVAL", "the source is a multicast or broadcast address")
         owner = fib.device_of(src)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from netlab.ip_options import Options
 from netlab.packet import Packet
+from netlab.route_output import OutputDecision
 from netlab.routing import Decision
 
 
@@ -25,7 +26,7 @@ class Skb:
 
     # What most packets share stands here once, in the class: making one is on everybody's way.
     dev_out: str | None = None
-    decision: Decision | None = None
+    decision: Decision | OutputDecision | None = None
     looped = False
     unicast = True
     options: Options | None = None

@@ -12,15 +12,16 @@ from netlab.hooks import blame
 from netlab.ip_output import IpOutput
 from netlab.machine import Machine
 from netlab.names import DropReason, NetlabError, Proto
-from netlab.packet import ICMP_ERRORS, Icmp, Packet, Tcp, Udp, as_bytes
+from netlab.packet import ICMP_ERRORS, Icmp, Packet, Tcp, Udp, as_bytes, udplite_checksum_ok
 from netlab.skb import Skb
 from netlab.tcp_connection import RST, Answer, Connection, FourTuple, Listener, State, reset_for
 from netlab.trace import Delivered, Noted, Trace
 
 EPHEMERAL = range(32768, 61000)  # net.ipv4.ip_local_port_range
-IGMP, UDPLITE = 2, 136
+IGMP, PIM, UDPLITE = 2, 103, 136
 HANDLED_ICMP = 18  # the highest type that the kernel knows by number
 EXTENDED_ECHO = (42, 43)
+TO_EVERYBODY = (icmp.ECHO, icmp.TIMESTAMP, 17, 18)  # what may come to a broadcast address (RFC 1122, 3.2.2)
 
 
 class UdpSocket:
@@ -53,8 +54,8 @@ class Sockets:
         self._next_port = EPHEMERAL.start
         self._next_isn = 1000
         self._handlers: dict[int, Callable[[Skb], None]] = {
-            Proto.ICMP: self._icmp, Proto.TCP: self._tcp, Proto.UDP: self._udp_in, IGMP: self._igmp,
-            UDPLITE: self._udplite,
+            Proto.ICMP: self._icmp, Proto.TCP: self._tcp, Proto.UDP: self._udp_in, UDPLITE: self._udplite,
+            IGMP: self._multicast_routing, PIM: self._multicast_routing,
         }  # fmt: skip
 
     # ---------------------------------------------------------------- what programs do
@@ -142,6 +143,8 @@ class Sockets:
     def _tcp(self, skb: Skb) -> None:
         """net/ipv4/tcp_ipv4.c, tcp_v4_rcv."""
         packet = skb.packet
+        if skb.looped and not skb.unicast:
+            return self._host.drop(skb, DropReason.NOT_SPECIFIED, "TCP does not speak to everybody")
         segment = packet.l4
         if not isinstance(segment, Tcp):
             short = len(packet.payload) < 20 or packet.payload[12] >> 4 >= 5
@@ -153,12 +156,12 @@ class Sockets:
         connection = self._connections.get(tuple_)
         listener = self._listeners.get(segment.dport)
         if connection is None and listener and skb.unicast:
-            self._delivered(skb, f"tcp/{segment.dport}")
             if refused := listener.refuses(segment):
                 reason, why, answer = refused
                 if answer:
                     self._reset(skb, segment)
                 return self._host.drop(skb, reason, why)
+            self._delivered(skb, f"tcp/{segment.dport}")
             connection = Connection(tuple_, self._isn(), self._way_back(skb), self._host.wires, listener)
             self._connections[tuple_] = connection
             return connection.accept(segment)
@@ -213,9 +216,11 @@ class Sockets:
         if not isinstance(message, Icmp):
             return self._host.drop(skb, DropReason.NOT_SPECIFIED, "the ICMP header is cut short")
         get = self._host.sysctls.get
+        if not skb.unicast and message.type not in TO_EVERYBODY:
+            why = f"ICMP type {message.type} is not for everybody"
+            return self._host.drop(skb, DropReason.INVALID_PROTO, why)
         if message.type > HANDLED_ICMP and message.type not in EXTENDED_ECHO:
-            reason = DropReason.UNHANDLED_PROTO if skb.unicast else DropReason.INVALID_PROTO
-            return self._host.drop(skb, reason, f"ICMP type {message.type} is unknown")
+            return self._host.drop(skb, DropReason.UNHANDLED_PROTO, f"ICMP type {message.type} is unknown")
         asks_everybody = not skb.unicast and message.type in (icmp.ECHO, icmp.TIMESTAMP)
         if asks_everybody and get("net.ipv4.icmp_echo_ignore_broadcasts"):
             return self._host.drop(skb, DropReason.INVALID_PROTO, "net.ipv4.icmp_echo_ignore_broadcasts=1")
@@ -256,12 +261,18 @@ class Sockets:
         self._note(skb, "answered by the kernel")
         self._output.emit(options.on(reply.with_(src=source), self._host.time_of_day()), "the kernel", source)
 
-    def _igmp(self, skb: Skb) -> None:
-        self._host.drop(skb, DropReason.NOT_SPECIFIED, "this host takes no part in IGMP")
+    def _multicast_routing(self, skb: Skb) -> None:
+        self._host.drop(skb, DropReason.NOT_SPECIFIED, "this host takes no part in multicast routing")
 
     def _udplite(self, skb: Skb) -> None:
-        if len(skb.packet.payload) < 8:
+        packet = skb.packet
+        if len(packet.payload) < 8:
             return self._host.drop(skb, DropReason.PKT_TOO_SMALL, "the UDP-Lite header is cut short")
+        coverage = int.from_bytes(packet.payload[4:6], "big") or len(packet.payload)
+        if coverage > len(packet.payload):
+            return self._host.drop(skb, DropReason.PKT_TOO_SMALL, "the checksum covers more than there is")
+        if coverage < 8 or not udplite_checksum_ok(packet, coverage):
+            return self._host.drop(skb, DropReason.UDP_CSUM, "the UDP-Lite checksum is wrong")
         self._output.report(icmp.Error(icmp.UNREACHABLE, icmp.PORT), skb)
         self._host.drop(skb, DropReason.NO_SOCKET, "nobody here speaks UDP-Lite")
 

@@ -257,4 +257,4 @@ def reset_for(packet: Packet, segment: Tcp) -> Packet:
         length = len(segment.payload) + bool(segment.flags & SYN) + bool(segment.flags & FIN)
         flags, seq, ack = "RA", 0, segment.seq + length & WRAP
     answer = Packet.tcp(packet.dst, packet.src, segment.dport, segment.sport, flags, seq=seq, ack=ack, window=0)
-    return answer._replace(frag=DF, tos=packet.tos)
+    return answer._replace(frag=DF, tos=packet.tos & ~3)  # the ECN bits are not answered

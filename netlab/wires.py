@@ -45,9 +45,10 @@ class Wires:
         self.peers: dict[tuple[str, str], End] = {}
         self.record: Callable[[Event], None] | None = None
         self.recording = True
-        self.current: Step | None = None
+        self.current: Trace | None = None
         self.pending: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self.next_number = 0
+        self.steps = 0
 
     def connect(self, one: End, other: End) -> None:
         """Put a cable between two interfaces.
@@ -86,7 +87,9 @@ class Wires:
         Raises:
             NetlabError: on leaving it, the frames do not come to an end.
         """
-        return _Running(self, Step(title, *about)) if self.current is None else nullcontext(Trace([self.current]))
+        if self.current is not None:
+            return nullcontext(self.current)
+        return _Running(self, Trace([Step(title, *about)] if self.recording else []))
 
     def settle(self) -> None:
         """Deliver frames until none is on its way."""
@@ -103,18 +106,19 @@ class Wires:
 class _Running:
     """A step while it is done. A class of its own, since a generator takes three times as long to enter and leave."""
 
-    __slots__ = ("_step", "_wires")
+    __slots__ = ("_trace", "_wires")
 
-    def __init__(self, wires: Wires, step: Step) -> None:
+    def __init__(self, wires: Wires, trace: Trace) -> None:
         self._wires = wires
-        self._step = step
+        self._trace = trace
 
     def __enter__(self) -> Trace:
-        wires, step = self._wires, self._step
-        wires.current = step
-        wires.record = step.events.append if wires.recording else None
+        wires, trace = self._wires, self._trace
+        wires.current = trace
+        wires.record = trace.steps[0].events.append if trace.steps else None
         wires.next_number = 0
-        return Trace([step])
+        wires.steps += 1
+        return trace
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         wires = self._wires

@@ -158,8 +158,7 @@ class _Teller:
     def hear(self, event: Event, later: list[Event]) -> None:
         """Add the stop that this event makes."""
         key = event.number, event.host
-        starts = isinstance(event, Emitted) or (isinstance(event, Received) and event.dev != "lo")
-        if starts or key not in self.visits:
+        if isinstance(event, Emitted) or key not in self.visits:
             name, below = LABELS[Place.PROCESS]
             self.visits[key] = _Visit(labels={Place.PROCESS: (f"{name} of {event.host}", below)})
         visit = self.visits[key]
