@@ -14,7 +14,7 @@ from netlab import ip_options, simulate
 from netlab.host import Host
 from netlab.ip_options import Here, Options, check, locate, reply_to
 from netlab.names import Verdict
-from netlab.packet import Packet
+from netlab.packet import Packet, Tcp
 from netlab.scenario import from_dict
 from tests.kernel.option_journeys import Generator, journey
 from tests.kernel.option_situations import SITUATIONS
@@ -132,6 +132,28 @@ def test_a_parameter_problem_quotes_the_checksum_that_came() -> None:
     assert error.payload[4] == 20 + 7
     assert error.payload[8 + 10 : 8 + 12] == request.to_bytes()[10:12]
     assert error.payload[8 + 20 : 8 + 29].hex() == "0707080a0001010a40"
+
+
+@pytest.mark.parametrize(
+    ("options", "answered", "to"),
+    [
+        ("070f04" + "00" * 12, "070f0c0a0001010a0001010000000000", "10.0.1.2"),
+        ("830b0c0a0001050a00010600", "830b040a0001050a00010200", "10.0.1.6"),
+    ],
+)
+def test_a_connection_keeps_the_options_of_its_syn(options: str, answered: str, to: str) -> None:
+    """Every segment carries them, as the kernel's SYN-ACK, ACK and data were seen to do."""
+    host = Host("r", {"eth0": "10.0.1.1/24"}, listen=["tcp/80"], sysctls={"net.ipv4.conf.all.accept_source_route": 1})
+    syn = Packet.tcp("10.0.1.2", "10.0.1.1", 2000, 80, "S", seq=100, options=bytes.fromhex(options))
+    (synack,) = (frame.packet for frame in host.receive("eth0", syn).out)
+    assert isinstance(synack.l4, Tcp)
+    ack = Packet.tcp("10.0.1.2", "10.0.1.1", 2000, 80, "PA", seq=101, ack=synack.l4.seq + 1, payload="hello")
+    later = [frame.packet for frame in host.receive("eth0", ack).out]
+    assert later
+    for packet in (synack, *later):
+        assert packet.options.hex() == answered
+        assert packet.dst == to
+        assert packet._replace(daddr=syn.saddr).checksum_ok()  # which covers the last hop, wherever it goes first
 
 
 def test_a_hook_function_may_take_the_options_away() -> None:
