@@ -129,7 +129,7 @@ class _Unavailable(Exception):
 def _ask(scenario: Scenario) -> Trace:
     """What this machine's kernel does with it."""
     if sys.platform != "linux":
-        raise _Unavailable(f"this is {system() or 'a browser'}, not Linux")
+        raise _Unavailable(f"its system is {system()}, not Linux")
     from netlab.kernel.namespaces import KernelUnavailable
     from netlab.kernel.run import WaitRefused
     from netlab.kernel.worker import Worker
