@@ -6,12 +6,13 @@ Devices have the scenario's names, so everything the kernel prints reads as the 
 
 import ctypes
 import fcntl
-import os
 import socket
 import struct
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from netlab.addresses import format_address
 from netlab.kernel.markers import Markers, Plug
@@ -59,6 +60,11 @@ class Machine:
             except OSError as error:
                 raise KernelUnavailable(f"sysctl {name} cannot be set to {value}: {error.strerror}") from None
 
+    def close(self) -> None:
+        """Lets go of the namespace."""
+        self.sender.close()
+        self.namespace.close()
+
     def number_devices(self) -> None:
         """Looks up which number each device got, and has it send finished frames: checksums in, nothing merged."""
         with self.namespace.entered(), socket.socket() as control:
@@ -68,6 +74,15 @@ class Machine:
                     value = ctypes.create_string_buffer(struct.pack("=II", setting, 0))
                     request = struct.pack("16sP", device.encode(), ctypes.addressof(value))
                     fcntl.ioctl(control, SIOCETHTOOL, request)
+
+
+class Closable(Protocol):
+    """What holds something of the kernel's."""
+
+    def close(self) -> None: ...
+
+
+T = TypeVar("T", bound=Closable)
 
 
 class Network:
@@ -81,29 +96,45 @@ class Network:
             KernelUnavailable: a tool or a permission is missing.
         """
         self._ip = require("ip", "iproute2")
+        self._held = ExitStack()
         self.scenario = scenario
-        self.machines = {name: Machine(spec) for name, spec in scenario.hosts.items()}
-        self.outside = Outside(list(scenario.open_interfaces()))
+        try:
+            self._build()
+        except BaseException:
+            self.close()
+            raise
+
+    def _build(self) -> None:
+        scenario = self.scenario
+        self.machines = {name: self._hold(Machine(spec)) for name, spec in scenario.hosts.items()}
+        self.outside = self._hold(Outside(list(scenario.open_interfaces())))
         for number, machine in enumerate(self.machines.values()):
             number_namespace(self.outside.namespace, machine.namespace, number)
         self._connect()
         for machine in self.machines.values():
             self._configure(machine)
             machine.number_devices()
-        namespaces = {name: machine.namespace for name, machine in self.machines.items()}
-        linked = [end for link in scenario.links for end in link]
-        self.taps = [Tap(host, dev, namespaces[host]) for host, dev in linked]
-        pairs = [
-            (
-                Plug(namespaces[port.host], port.dev, port.near_mac),
-                Plug(self.outside.namespace, port.device, port.far_mac),
-            )
-            for port in self.outside.ports
+        self.taps = [
+            self._hold(Tap(host, dev, self.machines[host].namespace)) for link in scenario.links for host, dev in link
         ]
-        for number, ((host, dev), (peer, peer_dev)) in enumerate(scenario.links):
-            near = Plug(namespaces[host], dev, _link_mac(number, 0))
-            pairs.append((near, Plug(namespaces[peer], peer_dev, _link_mac(number, 1))))
-        self.markers = Markers(pairs)
+        self.markers = self._hold(Markers(self._plugs()))
+
+    def _hold(self, thing: T) -> T:
+        """Something to be closed at the end."""
+        self._held.callback(thing.close)
+        return thing
+
+    def _plugs(self) -> Iterator[tuple[Plug, Plug]]:
+        """The two ends of every veth."""
+        for port in self.outside.ports:
+            near = Plug(self.machines[port.host].namespace, port.dev, port.near_mac)
+            yield near, Plug(self.outside.namespace, port.device, port.far_mac)
+        for number, ends in enumerate(self.scenario.links):
+            one, other = (
+                Plug(self.machines[host].namespace, dev, _link_mac(number, side))
+                for side, (host, dev) in enumerate(ends)
+            )
+            yield one, other
 
     def _connect(self) -> None:
         """Creates every veth with its two ends in the right namespaces."""
@@ -173,17 +204,8 @@ class Network:
 
     def close(self) -> None:
         """Lets go of all namespaces."""
-        self.markers.close()
-        self.outside.close()
-        for tap in self.taps:
-            tap.close()
-        for machine in self.machines.values():
-            machine.sender.close()
-            machine.namespace.close()
+        self._held.close()
 
 
 def _link_mac(link: int, side: int) -> str:
     return f"02:00:00:01:{link:02x}:{side:02x}"
-
-
-KERNEL = os.uname().release

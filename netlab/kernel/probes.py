@@ -10,6 +10,7 @@ import mmap
 import os
 import struct
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import cache
@@ -55,7 +56,9 @@ class Event:
 
 
 class Probes(Protocol):
-    """A source of events from a set of namespaces."""
+    """A source of events from a set of namespaces. `sees_drops`: it knows what happens between hooks, and the log."""
+
+    sees_drops: bool
 
     def read(self) -> Iterator[Event]: ...
     def close(self) -> None: ...
@@ -89,43 +92,51 @@ def _kernel_types() -> bpf.Types:
 class BpfProbes:
     """Root's probes: everything in one ring buffer, in the order in which it happened."""
 
+    sees_drops = True
+
     def __init__(self, namespaces: list[Namespace]) -> None:
         """Starts watching these namespaces.
 
         Raises:
             KernelUnavailable: the kernel has no BTF, or refuses one of the programs.
         """
-        self._descriptors: list[int] = []
+        self._held = ExitStack()
         try:
-            self._types = _kernel_types()
-            self._reasons = {
-                number: name.removeprefix("SKB_DROP_REASON_")
-                for number, name in self._types.enum("skb_drop_reason").items()
-            }
-            self._ring = bpf.RingBuffer(_RING_SIZE)
-            self._lost = self._keep(bpf.make_map(bpf.MAP_ARRAY, 4, 8, 1, bpf.MAP_IS_MMAPABLE))
-            self._lost_page = mmap.mmap(self._lost, mmap.PAGESIZE, prot=mmap.PROT_READ)
-            self._scratch = self._keep(bpf.make_map(bpf.MAP_PERCPU_ARRAY, 4, _BYTES + _MOST_BYTES + 1, 1))
-            self._watched = self._keep(bpf.make_map(bpf.MAP_HASH, 8, 8, 64))
-            for namespace in namespaces:
-                bpf.update_map(self._watched, struct.pack("<Q", cookie_of(namespace)), bytes(8))
-            entered, left = (
-                self._keep(self._hook_program(kind).load_into_kernel(bpf.PROG_NETFILTER, bpf.ATTACH_NETFILTER))
-                for kind in (_ENTERED, _LEFT)
-            )
-            for namespace in namespaces:
-                with namespace.entered():
-                    for hook in range(5):
-                        self._keep(bpf.attach_netfilter(entered, hook, FIRST))
-                        self._keep(bpf.attach_netfilter(left, hook, LAST))
-            for name, program in (("kfree_skb", self._drop_program()), ("console", self._log_program())):
-                loaded = self._keep(program.load_into_kernel(bpf.PROG_RAW_TRACEPOINT))
-                self._keep(bpf.attach_tracepoint(loaded, name))
+            self._watch(namespaces)
         except (OSError, KeyError) as error:
+            self.close()
             raise KernelUnavailable(f"packets cannot be watched with BPF on this kernel: {error}") from None
 
+    def _watch(self, namespaces: list[Namespace]) -> None:
+        self._types = _kernel_types()
+        self._reasons = {
+            number: name.removeprefix("SKB_DROP_REASON_")
+            for number, name in self._types.enum("skb_drop_reason").items()
+        }
+        self._ring = bpf.RingBuffer(_RING_SIZE)
+        self._held.callback(self._ring.close)
+        self._lost = self._keep(bpf.make_map(bpf.MAP_ARRAY, 4, 8, 1, bpf.MAP_IS_MMAPABLE))
+        self._lost_page = mmap.mmap(self._lost, mmap.PAGESIZE, prot=mmap.PROT_READ)
+        self._held.callback(self._lost_page.close)
+        self._scratch = self._keep(bpf.make_map(bpf.MAP_PERCPU_ARRAY, 4, _BYTES + _MOST_BYTES + 1, 1))
+        self._watched = self._keep(bpf.make_map(bpf.MAP_HASH, 8, 8, 64))
+        for namespace in namespaces:
+            bpf.update_map(self._watched, struct.pack("<Q", cookie_of(namespace)), bytes(8))
+        entered, left = (
+            self._keep(self._hook_program(kind).load_into_kernel(bpf.PROG_NETFILTER, bpf.ATTACH_NETFILTER))
+            for kind in (_ENTERED, _LEFT)
+        )
+        for namespace in namespaces:
+            with namespace.entered():
+                for hook in range(5):
+                    self._keep(bpf.attach_netfilter(entered, hook, FIRST))
+                    self._keep(bpf.attach_netfilter(left, hook, LAST))
+        for name, program in (("kfree_skb", self._drop_program()), ("console", self._log_program())):
+            loaded = self._keep(program.load_into_kernel(bpf.PROG_RAW_TRACEPOINT))
+            self._keep(bpf.attach_tracepoint(loaded, name))
+
     def _keep(self, descriptor: int) -> int:
-        self._descriptors.append(descriptor)
+        self._held.callback(os.close, descriptor)
         return descriptor
 
     def _begin(self, program: bpf.Program, kind: int) -> None:
@@ -319,7 +330,4 @@ class BpfProbes:
 
     def close(self) -> None:
         """Stops watching."""
-        self._lost_page.close()
-        self._ring.close()
-        for descriptor in self._descriptors:
-            os.close(descriptor)
+        self._held.close()

@@ -2,11 +2,14 @@
 
 import contextlib
 import os
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from errno import errorcode
 
 from netlab.kernel.listeners import Listeners
+from netlab.kernel.namespaces import KernelUnavailable
 from netlab.kernel.network import Network
 from netlab.kernel.probes import BpfProbes, Probes, cookie_of
 from netlab.kernel.record import Recorder
@@ -44,16 +47,23 @@ def run(scenario: Scenario, *, max_wait: float, privileged: bool) -> Trace:
             f"{scenario.name}: the steps advance {waits:g} s in all, and the kernel really waits: "
             f"at most {max_wait:g} s (--max-wait)"
         )
-    network = Network(scenario)
+    with ExitStack() as held:
+        network = held.enter_context(closing(Network(scenario)))
+        probes = held.enter_context(closing(_watch(network, privileged=privileged)))
+        running = held.enter_context(closing(_Run(network, probes)))
+        steps = list(running.steps())
+    return Trace(steps, World.KERNEL, os.uname().release, () if probes.sees_drops else _unknown(scenario))
+
+
+def _watch(network: Network, *, privileged: bool) -> Probes:
+    """The best probes that can be had; where BPF is refused, those of everybody, and a word about it."""
     namespaces = [machine.namespace for machine in network.machines.values()]
-    probes: Probes = BpfProbes(namespaces) if privileged else TraceProbes(namespaces, network.outside.namespace)
-    try:
-        undecided = Verdict.STOLEN.name if privileged else UNKNOWN
-        steps = list(_Run(network, probes, undecided).steps())
-    finally:
-        probes.close()
-        network.close()
-    return Trace(steps, World.KERNEL, os.uname().release, () if privileged else _unknown(scenario))
+    if privileged:
+        try:
+            return BpfProbes(namespaces)
+        except KernelUnavailable as error:
+            print(f"netlab: {error}: drop reasons and log lines are unknown", file=sys.stderr)
+    return TraceProbes(namespaces, network.outside.namespace)
 
 
 def _unknown(scenario: Scenario) -> tuple[str, ...]:
@@ -63,10 +73,11 @@ def _unknown(scenario: Scenario) -> tuple[str, ...]:
 
 
 class _Run:
-    def __init__(self, network: Network, probes: Probes, undecided: str) -> None:
+    def __init__(self, network: Network, probes: Probes) -> None:
         self.network = network
         self.probes = probes
-        self.undecided = undecided
+        # A packet that entered a hook, did not leave it and was not dropped: somebody keeps it.
+        self.undecided = Verdict.STOLEN.name if probes.sees_drops else UNKNOWN
         machines = network.machines
         self.hosts = {cookie_of(machine.namespace): name for name, machine in machines.items()}
         self.devices = {name: machine.devices for name, machine in machines.items()}
@@ -100,6 +111,11 @@ class _Run:
             done.events += recorder.close()
             _logged.extend(time.monotonic() for event in done.events if isinstance(event, Logged))
             yield done
+
+    def close(self) -> None:
+        """Closes the listeners."""
+        for listeners in self.listeners:
+            listeners.close()
 
     def _make_room_in_log(self) -> None:
         """The kernel prints at most ten such lines in five seconds (net.core.message_burst, message_cost)."""

@@ -23,6 +23,8 @@ _ATTRIBUTE_TABLE, _CHAIN, _ID, _NETWORK, _TRANSPORT, _IN, _OUT = 1, 2, 6, 8, 9, 
 class TraceProbes:
     """Everybody's probes: hooks entered and left, in order, and nothing of what happens between hooks."""
 
+    sees_drops = False
+
     def __init__(self, namespaces: list[Namespace], outside: Namespace) -> None:
         """Starts watching the namespaces, whose place in the list is the number by which the one outside knows them.
 
