@@ -1,7 +1,10 @@
-"""What the labs teach is what the kernel does: the reference answers about hooks, asked of the real one."""
+"""What the labs teach is what the kernel does: reference answers, asked of the real one."""
 
+import subprocess
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from errno import errorcode
+from socket import AF_INET, SOCK_DGRAM, socket
 
 import pytest
 
@@ -9,12 +12,14 @@ from netlab.grading import bank
 from netlab.grading.judge import draw_probes
 from netlab.kernel.namespaces import Namespace
 from netlab.kernel.worker import Worker
+from netlab.names import Hook
 from netlab.scenario import from_dict
 from netlab.trace import Trace
 
 pytestmark = pytest.mark.kernel
 
 FOUR, INTERFACES, ANY = bank.exercises_of("01", "")[:3]
+SENDER = next(exercise for exercise in bank.exercises_of("02", "") if exercise.id == "02.7")
 FIELDS = {"proto": "udp", "sport": 5000, "dport": 53}
 PING = {"proto": "icmp", "type": 8, "id": 1}
 
@@ -66,3 +71,25 @@ def test_01_3_any_packet(asked, ip_forward):
     cases = [probe.inputs for probe in draw_probes(ANY, "kernel") if probe.inputs[3] == ip_forward]
     trace = asked([(here, FIELDS | {"dst": dst, "ttl": ttl}) for here, dst, _, _, ttl in cases], ip_forward)
     assert hooks_of_steps(trace) == [ANY.reference(*case) for case in cases]
+
+
+LOCAL = [case for case in SENDER.reference if "program" in case and "STOLEN" not in case]  # iptables steals nothing
+
+
+@pytest.mark.needs("ip", "iptables")
+@pytest.mark.parametrize("case", LOCAL)
+def test_02_7_what_a_local_sender_notices(case, kernel_namespaces):
+    verdict, hook = case.split(", ")[1].split(" on ")
+    rule = ["-A", Hook[hook].chain, "-p", "udp", "-j", {"DROP": "DROP", "QUEUE": "NFQUEUE"}[verdict]]
+    with kernel_namespaces() as namespace, namespace.entered():
+        links = ["link set lo up", "link add r0 type veth peer name r1", "link set r0 up", "link set r1 up"]
+        for words in (*links, "address add 10.0.1.1/24 dev r0"):
+            subprocess.run(["ip", *words.split()], check=True)
+        subprocess.run(["iptables", "-t", "mangle", *rule], check=True)
+        with socket(AF_INET, SOCK_DGRAM) as sender:
+            try:
+                sender.sendto(b"", ("10.0.1.1" if "same machine" in case else "10.0.1.2", 53))
+                noticed = "nothing"
+            except OSError as error:
+                noticed = errorcode[error.errno]
+    assert noticed == SENDER.reference[case]
