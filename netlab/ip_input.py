@@ -56,7 +56,6 @@ class IpInput:
         """After PRE_ROUTING: what kind of packet is it (ip_rcv_finish)?"""
         if skb.looped:
             skb.unicast = skb.dev_in == "lo"  # else it is a broadcast of this host's own
-            skb.unicast = skb.dev_in == "lo"
             kind = InputKind.LOCAL if skb.unicast else InputKind.BROADCAST
             if not skb.packet.options or self._options(skb, InputDecision(kind)):
                 self._deliver(skb)
