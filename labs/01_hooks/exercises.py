@@ -133,7 +133,8 @@ def five_pings(draw: Random):
 
 
 def tell_interface(probe, want, got):
-    return f"When {probe}, you predicted that LOCAL_IN sees the request come in by {got.facts}. Watch packet 0:"
+    by = "no interface" if got.facts == "none" else got.facts
+    return f"When {probe}, you predicted that LOCAL_IN sees the request come in by {by}. Watch packet 0:"
 
 
 def interfaces(*names):

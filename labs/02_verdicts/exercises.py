@@ -363,7 +363,7 @@ def queue_one(program, probe):
 
 
 def tell_output(probe, want, got):
-    return f"For {probe}, what leaves the router should be {want.facts}; with your program it is {got.facts}."
+    return f"Given {probe}, this should leave the router: {want.facts}. With your program: {got.facts}."
 
 
 def by_looking_up(packet, state):
@@ -640,8 +640,8 @@ def seven_ttls(draw: Random):
 
 
 def tell_ttl(probe, want, got):
-    said = "nothing leaves" if got.facts is None else f"TTL {got.facts}"
-    return f"TTL 64, {probe}: you predicted {said} on the wire. Watch it hook by hook:"
+    said = "that nothing leaves" if got.facts is None else f"TTL {got.facts} on the wire"
+    return f"TTL 64, {probe}: you predicted {said}. Watch it hook by hook:"
 
 
 def ttls(*values):
@@ -709,7 +709,7 @@ def seven_losses(draw: Random):
 
 
 def tell_notice(probe, want, got):
-    return f"When it is {probe}, you say that the sender notices {got.facts}. All that happens is this:"
+    return f"{sentence(probe)}: you say that the sender notices {got.facts}. All that happens is this:"
 
 
 def notices(*values):
