@@ -27,7 +27,7 @@ from typing import NamedTuple
 from benchmarks import make_capture
 from netlab.hooks import HookState
 from netlab.host import Host
-from netlab.names import Hook, Verdict
+from netlab.names import ACCEPT, Hook, Verdict
 from netlab.packet import Packet
 from netlab.replay import Capture
 from netlab.trace import Trace
@@ -53,11 +53,11 @@ def forwarded(capture: Path, chunk: int, *, recording: bool) -> Chunks:
     """Every packet through a router."""
     router = Host("router", {"eth0": "10.1.0.1/16", "eth1": "10.2.0.1/16"}, sysctls={"net.ipv4.ip_forward": 1})
     router.wires.recording = recording
-    called = dict.fromkeys(Hook, 0)
+    called = [0 for _ in Hook]
 
     def count(packet: Packet, state: HookState) -> Verdict:
         called[state.hook] += 1
-        return Verdict.ACCEPT
+        return ACCEPT
 
     for hook in Hook:
         router.register(hook, count)
@@ -67,8 +67,8 @@ def forwarded(capture: Path, chunk: int, *, recording: bool) -> Chunks:
     receive, packets = router.receive, iter(Capture(capture))
     while True:
         before = called[Hook.POST_ROUTING]
-        for frame in islice(packets, chunk):
-            keep(receive(into[frame.data[13]], frame.data))
+        for _, _, data in islice(packets, chunk):
+            keep(receive(into[data[13]], data))
         yield called[Hook.POST_ROUTING] - before
 
 

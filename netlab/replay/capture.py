@@ -5,6 +5,7 @@ Sources: draft-ietf-opsawg-pcap (classic pcap, both byte orders, micro- and nano
 
 from collections import Counter
 from collections.abc import Iterator
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from struct import Struct
 from typing import BinaryIO, Final, NamedTuple
@@ -81,32 +82,33 @@ class Capture:
     def _read(self, file: BinaryIO) -> Iterator[Frame]:
         magic = file.read(4)
         if magic in MAGICS:
-            return self._classic(file, *MAGICS[magic])
+            return self._classic(_content(file, magic), *MAGICS[magic])
         if magic == SECTION_HEADER:
             return self._pcapng(file)
         start = f"it starts with the bytes {magic.hex(' ')}" if magic else "it is empty"
         raise CaptureError(f"{self.path}: neither pcap nor pcapng: {start}")
 
-    def _classic(self, file: BinaryIO, order: str, unit: float) -> Iterator[Frame]:
-        opening = file.read(20)
-        if len(opening) < 20:
-            raise Broken(4 + len(opening), "the file ends within its header")
-        number = Struct(order + "16xI").unpack(opening)[0] & 0xFFFF
+    def _classic(self, content: bytes | mmap, order: str, unit: float) -> Iterator[Frame]:
+        size, frame_header = len(content), Struct(order + "IIII").unpack_from
+        if size < 24:
+            raise Broken(size, "the file ends within its header")
+        number = Struct(order + "20xI").unpack_from(content)[0] & 0xFFFF
         link = LINKS.get(number)
         if link is None:
             raise CaptureError(f"{self.path}: link type {number} is not supported (netlab reads {KNOWN})")
-        header, position = Struct(order + "IIII"), 24
         _, skip, at, ipv4, _ = link
-        while head := file.read(16):
-            if len(head) < 16:
-                raise Broken(position, "the file ends within a frame's header")
-            seconds, fraction, captured, length = header.unpack(head)
+        end = 24
+        while end < size:
+            start = end + 16
+            if start > size:
+                raise Broken(end, "the file ends within a frame's header")
+            seconds, fraction, captured, length = frame_header(content, end)
             if captured > MAX_RECORD:
-                raise Broken(position, f"a frame of {captured} bytes")
-            data = file.read(captured)
-            if len(data) < captured:
-                raise Broken(position, f"the file ends within a frame: {captured} bytes, {len(data)} are there")
-            position = self.position = position + 16 + captured
+                raise Broken(end, f"a frame of {captured} bytes")
+            if start + captured > size:
+                raise Broken(end, f"the file ends within a frame: {captured} bytes, {size - start} are there")
+            end = self.position = start + captured
+            data = content[start:end]
             self.frames += 1
             packet = data[skip:] if captured >= length and data[at] in ipv4 else self._packet(link, data, length)
             if packet is not None:
@@ -142,3 +144,11 @@ class Capture:
 
     def __repr__(self) -> str:
         return f"<Capture {self.path}: {self.frames} frames read>"
+
+
+def _content(file: BinaryIO, start: bytes) -> bytes | mmap:
+    """All that is in a file of which `start` has been read; where the system allows it, without copying it."""
+    try:
+        return mmap(file.fileno(), 0, access=ACCESS_READ)
+    except (OSError, ValueError):  # it is a pipe
+        return start + file.read()
