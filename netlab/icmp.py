@@ -14,6 +14,7 @@ NET, HOST, PROTOCOL, PORT, FRAGMENTATION_NEEDED, SOURCE_ROUTE_FAILED, FILTERED =
 ERROR_SIZE: Final = 576  # bytes: no error is longer, so that it passes every link whole (RFC 1812, 4.3.2.3)
 LEAST_QUOTATION: Final = 20  # bytes: no error is sent that has no more room than for the header of what it quotes
 PRECEDENCE_INTERNETCONTROL: Final = 0xC0  # errors travel with this precedence (RFC 1812, 4.3.2.5)
+DUMMY_SOURCE: Final = 0xC0000008  # 192.0.0.8: where a host has no address to send an error from (RFC 7600)
 TOS_MASK: Final = 0x1E
 REPORTABLE: Final = frozenset({0, 8, *range(13, 19)})
 """The ICMP messages about which errors are sent: questions and answers."""

@@ -180,7 +180,7 @@ class IpOutput:
         room = icmp.room_for_quotation(self.host.mtu_of(decision.dev, decision.route), reply.data)
         if room <= icmp.LEAST_QUOTATION:
             return
-        answer = icmp.error_packet(error, packet, decision.source, self.host.default_ttl(), room)
+        answer = icmp.error_packet(error, packet, decision.source or icmp.DUMMY_SOURCE, self.host.default_ttl(), room)
         answer = reply.on(answer, self.host.time_of_day())
         self.local_out(Skb(answer, self.host.wires.new_number()), decision, "the kernel")
 

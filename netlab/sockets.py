@@ -14,13 +14,14 @@ from netlab.machine import Machine
 from netlab.names import DropReason, NetlabError, Proto
 from netlab.packet import ICMP_ERRORS, Icmp, Packet, Tcp, Udp, as_bytes, udplite_checksum_ok
 from netlab.skb import Skb
+from netlab.stamping import address_towards
 from netlab.tcp_connection import RST, Answer, Connection, FourTuple, Listener, State, reset_for
 from netlab.trace import Delivered, Noted, Trace
 
 EPHEMERAL = range(32768, 61000)  # net.ipv4.ip_local_port_range
 IGMP, PIM, UDPLITE = 2, 103, 136
 HANDLED_ICMP = 18  # the highest type that the kernel knows by number
-EXTENDED_ECHO = (42, 43)
+EXTENDED_ECHO, EXTENDED_ECHO_REPLY = 42, 43  # RFC 8335
 TO_EVERYBODY = (icmp.ECHO, icmp.TIMESTAMP, 17, 18)  # what may come to a broadcast address (RFC 1122, 3.2.2)
 
 
@@ -155,12 +156,14 @@ class Sockets:
         tuple_ = FourTuple(packet.daddr, segment.dport, packet.saddr, segment.sport)
         connection = self._connections.get(tuple_)
         listener = self._listeners.get(segment.dport)
-        if connection is None and listener and skb.unicast:
+        if connection is None and listener:
             if refused := listener.refuses(segment):
                 reason, why, answer = refused
-                if answer:
+                if answer and skb.unicast:
                     self._reset(skb, segment)
                 return self._host.drop(skb, reason, why)
+            if not skb.unicast:
+                return self._note(skb, "a connection is not opened by a broadcast")
             self._delivered(skb, f"tcp/{segment.dport}")
             connection = Connection(tuple_, self._isn(), self._way_back(skb), self._host.wires, listener)
             self._connections[tuple_] = connection
@@ -189,7 +192,7 @@ class Sockets:
             return self._host.drop(skb, DropReason.PKT_TOO_SMALL, why)
         skb.packet = packet._replace(payload=packet.payload[: datagram.length])
         socket = self._udp.get(datagram.dport)
-        if not packet.checksum_ok():
+        if not self._sound(skb):
             return self._host.drop(skb, DropReason.UDP_CSUM, "the UDP checksum is wrong")
         if socket is None:
             if not skb.unicast:
@@ -210,7 +213,7 @@ class Sockets:
     def _icmp(self, skb: Skb) -> None:
         """net/ipv4/icmp.c, icmp_rcv."""
         packet = skb.packet
-        if not packet.checksum_ok():
+        if not self._sound(skb):
             return self._host.drop(skb, DropReason.ICMP_CSUM, "the ICMP checksum is wrong")
         message = packet.l4
         if not isinstance(message, Icmp):
@@ -219,7 +222,7 @@ class Sockets:
         if not skb.unicast and message.type not in TO_EVERYBODY:
             why = f"ICMP type {message.type} is not for everybody"
             return self._host.drop(skb, DropReason.INVALID_PROTO, why)
-        if message.type > HANDLED_ICMP and message.type not in EXTENDED_ECHO:
+        if message.type > HANDLED_ICMP and message.type not in (EXTENDED_ECHO, EXTENDED_ECHO_REPLY):
             return self._host.drop(skb, DropReason.UNHANDLED_PROTO, f"ICMP type {message.type} is unknown")
         asks_everybody = not skb.unicast and message.type in (icmp.ECHO, icmp.TIMESTAMP)
         if asks_everybody and get("net.ipv4.icmp_echo_ignore_broadcasts"):
@@ -233,7 +236,7 @@ class Sockets:
                 return self._host.drop(skb, DropReason.PKT_TOO_SMALL, "the timestamps are cut short")
             now = self._host.time_of_day()
             return self._answer(skb, icmp.timestamp_reply(packet, 0, self._host.default_ttl(), now))
-        if message.type == icmp.ECHO_REPLY:
+        if message.type in (icmp.ECHO_REPLY, EXTENDED_ECHO_REPLY):
             return self._echo_reply(skb, message)
         if message.type in ICMP_ERRORS:
             return self._error(skb)
@@ -246,20 +249,26 @@ class Sockets:
             self._host.drop(skb, DropReason.NO_SOCKET, f"no ping waits for id {message.id}")
 
     def _error(self, skb: Skb) -> None:
-        quoted = skb.packet.quoted
+        message, quoted = skb.packet.l4, skb.packet.quoted
         if quoted is None:
-            return self._host.drop(skb, DropReason.NOT_SPECIFIED, "it quotes no packet")
+            cut = isinstance(message, Icmp) and message.type == icmp.REDIRECT and len(message.payload) < 20
+            reason = DropReason.PKT_TOO_SMALL if cut else DropReason.NOT_SPECIFIED
+            return self._host.drop(skb, reason, "it quotes no packet")
         self._note(skb, f"taken note of by the kernel: an error about {quoted}")
 
     def _answer(self, skb: Skb, reply: Packet) -> None:
         """From the address that was asked; for a broadcast from the one that fits the way back (icmp_reply)."""
         request = skb.packet
-        source = request.daddr if skb.unicast else self._host.source_for(request.saddr)
+        source = request.daddr if skb.unicast else address_towards(self._host, skb)
         options = self._options_back(skb)
         if options is None:
             return
         self._note(skb, "answered by the kernel")
-        self._output.emit(options.on(reply.with_(src=source), self._host.time_of_day()), "the kernel", source)
+        self._output.emit(
+            options.on(reply.with_(src=source, dst=request.saddr or source), self._host.time_of_day()),
+            "the kernel",
+            source,
+        )
 
     def _multicast_routing(self, skb: Skb) -> None:
         self._host.drop(skb, DropReason.NOT_SPECIFIED, "this host takes no part in multicast routing")
@@ -277,6 +286,10 @@ class Sockets:
         self._host.drop(skb, DropReason.NO_SOCKET, "nobody here speaks UDP-Lite")
 
     # ---------------------------------------------------------------- small print
+
+    def _sound(self, skb: Skb) -> bool:
+        """Whether the transport checksum is right; of its own broadcasts a host takes it for granted."""
+        return (skb.looped and not skb.unicast) or skb.packet.checksum_ok()
 
     def _options_back(self, skb: Skb) -> ip_options.Reply | None:
         """The IP options of an answer; None where they forbid one."""
