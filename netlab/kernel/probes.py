@@ -274,6 +274,8 @@ class BpfProbes:
         program.call(bpf.HELPER_MAP_LOOKUP)
         program.jump_not_equal(0, 0, "watched")
         # A packet that waits in a socket no longer knows its device; it is dropped by the process that reads it.
+        program.load(8, 9, _COOKIE)
+        program.jump_not_equal(8, 0, "leave")
         program.call(bpf.HELPER_PID_TGID)
         program.shift_right(0, 32)
         program.jump_not_equal(0, os.getpid(), "leave")

@@ -69,6 +69,7 @@ class Recorder:
     _gone: set[tuple[str, str, Identity]] = field(default_factory=set)  # of those, what has been seen outside
     _flying: dict[tuple[Identity, int], int] = field(default_factory=dict)  # the numbers of those, by what they are
     _pieces: dict[tuple[Identity, int], int] = field(default_factory=dict)  # fragments that have a number
+    _dropped: list[Passed] = field(default_factory=list)  # the hooks that dropped packets were in last
     _next: int = 0
 
     def add(self, events: Iterable[Event]) -> None:
@@ -179,6 +180,8 @@ class Recorder:
 
     def _drop(self, event: Event) -> None:
         passed = self._last.get(event.skb)
+        if passed:
+            self._dropped.append(passed)
         if passed is None and event.namespace not in self.hosts:
             return
         host = passed.host if passed else self.hosts[event.namespace]
@@ -198,21 +201,33 @@ class Recorder:
         self.events.append(Dropped(number, host, event.text, packet))
 
     def close(self) -> list[TraceEvent]:
-        """The whole step, once nothing more can come: what was handed up and not dropped, a socket has taken."""
-        dropped = {event.number for event in self.events if isinstance(event, Dropped)}
+        """The whole step, once nothing more can come, with what sockets have taken."""
         out: list[TraceEvent] = []
         for event in self.events:
             out.append(event)
-            if not isinstance(event, Passed) or event.hook is not Hook.LOCAL_IN or event.number in dropped:
-                continue
-            packet = event.packet
-            socket = f"{protocol_name(packet.proto)}/{packet.dport}"
-            if socket not in self.listening.get(event.host, ()):
-                continue
-            if packet.proto == Proto.UDP:
-                datagram = Datagram(event.host, socket, packet.saddr, packet.sport or 0)
-                if datagram not in self.received:
-                    continue
-                self.received.remove(datagram)
-            out.append(Delivered(event.number, event.host, socket, packet))
+            if isinstance(event, Passed) and event.hook is Hook.LOCAL_IN and (socket := self._taker(event)):
+                out.append(Delivered(event.number, event.host, socket, event.packet))
         return out
+
+    def _taker(self, passed: Passed) -> str | None:
+        """The socket that took a packet: UDP's is asked; TCP's took what was not dropped, of SYNs what it answered."""
+        packet = passed.packet
+        socket = f"{protocol_name(packet.proto)}/{packet.dport}"
+        if socket not in self.listening.get(passed.host, ()) or any(passed is one for one in self._dropped):
+            return None
+        if packet.proto == Proto.UDP:
+            datagram = Datagram(passed.host, socket, packet.saddr, packet.sport or 0)
+            if datagram not in self.received:
+                return None
+            self.received.remove(datagram)
+        elif packet.flags == "S" and not any(_answers(event, passed) for event in self.events):
+            return None
+        return socket
+
+
+def _answers(event: TraceEvent, passed: Passed) -> bool:
+    """Whether this is a SYN-ACK leaving the host for the sender of that SYN."""
+    if not isinstance(event, Passed) or event.hook is not Hook.LOCAL_OUT or event.host != passed.host:
+        return False
+    answer, asked = event.packet, passed.packet
+    return (answer.flags, answer.daddr, answer.sport, answer.dport) == ("SA", asked.saddr, asked.dport, asked.sport)
