@@ -384,7 +384,7 @@ def read_counters(sent, counted, material):
             Wrong("h18", row(inward=counted["PREROUTING"])),
             Wrong("h19", row(outward=counted["POSTROUTING"])),
             Wrong("h20", row(looped=2 * counted["PREROUTING, -i lo"])),
-            Wrong("h1", row(inward=counted["INPUT"] - counted["FORWARD"])),
+            Wrong("h18", row(inward=counted["PREROUTING"] - counted["PREROUTING, -i lo"])),
         ),
     )
 

@@ -55,11 +55,12 @@ def draw_registrations(draw: Random):
     """Six functions with priorities of which two are equal, registered in a drawn order."""
     low, tie, middle, high = sorted(draw.sample(range(-400, 0, 25), 4))
     priorities = [low, tie, tie, middle, high, draw.choice((5, 10, 50, 300))]
-    # Neither in order already nor backwards, and numbers whose order differs from that of their digits.
-    draw.shuffle(priorities)
-    while priorities in (sorted(priorities), sorted(priorities, reverse=True)):
+    while True:
         draw.shuffle(priorities)
-    return order_of_calls(list(zip("abcdef", priorities, strict=True)))
+        exercise = order_of_calls(list(zip("abcdef", priorities, strict=True)))
+        # No two wrong ideas, and no wrong and the right one, may come to the same order here.
+        if len({tuple(answer) for answer in (exercise.reference, *(one.answer for one in exercise.wrong))}) == 6:
+            return exercise
 
 
 def order_of_calls(registered):
