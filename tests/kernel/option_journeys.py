@@ -90,7 +90,7 @@ HOPS = tuple(
     bytes(map(int, address.split(".")))
     for address in (
         "10.0.1.1", "10.0.2.1", "10.0.1.2", "10.0.2.2", "10.0.1.9", "10.0.2.255", "10.0.1.255", "127.0.0.1", "9.9.9.9",
-        "172.16.0.1", "192.168.77.1", "10.0.1.3",
+        "172.16.0.1", "192.168.77.1", "10.0.1.3", "0.0.0.0", "255.255.255.255",
     )
 )  # fmt: skip
 KINDS = (END, NOOP, 7, 7, 68, 68, 68, 131, 137, 131, 148, 130, 133, 134, 136, 10, 82, 30, 255)
@@ -137,8 +137,6 @@ class Generator:
         random, chance = self.random, self.chance
         to_many = chance(0.15)
         src, dst = random.choice(SOURCES), random.choice(BROADCASTS if to_many else DESTINATIONS)
-        if src == "0.0.0.0" and to_many:  # the answer to nobody is another matter
-            src = "10.0.1.2"
         header = {
             "options": self.options(), "ttl": random.choice((64, 64, 64, 64, 1, 2)), "tos": random.choice((0, 0, 0x10)),
             "ip_id": number + 1, "df": chance(0.15),
