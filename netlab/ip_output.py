@@ -165,7 +165,8 @@ class IpOutput:
         if not skb.unicast or not icmp.may_be_reported(packet):
             return
         passing = skb.options is not None and skb.options.next_hop is not None
-        ours = self.host.fib.address_type(packet.daddr) is RouteType.LOCAL and not passing
+        local = skb.looped or self.host.fib.address_type(packet.daddr) is RouteType.LOCAL
+        ours = local and not passing
         saddr = packet.daddr if ours else self._address_for_errors(skb)
         reply = reply_to(packet, skb.options, self.host.is_other) if packet.options else NOTHING
         if reply is None:

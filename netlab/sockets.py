@@ -192,13 +192,11 @@ class Sockets:
             return self._host.drop(skb, DropReason.PKT_TOO_SMALL, why)
         skb.packet = packet._replace(payload=packet.payload[: datagram.length])
         socket = self._udp.get(datagram.dport)
+        if socket is None and not skb.unicast:
+            return self._host.drop(skb, DropReason.NOT_SPECIFIED, f"a broadcast, and nobody on udp/{datagram.dport}")
         if not self._sound(skb):
             return self._host.drop(skb, DropReason.UDP_CSUM, "the UDP checksum is wrong")
         if socket is None:
-            if not skb.unicast:
-                return self._host.drop(
-                    skb, DropReason.NOT_SPECIFIED, f"a broadcast, and nobody on udp/{datagram.dport}"
-                )
             self._output.report(icmp.Error(icmp.UNREACHABLE, icmp.PORT), skb)
             return self._host.drop(skb, DropReason.NO_SOCKET, f"nobody listens on udp/{datagram.dport}")
         self._delivered(skb, f"udp/{datagram.dport}")
