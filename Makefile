@@ -22,6 +22,10 @@ test: lint types pytest ## run every check (long tests run a sample)
 full: export NETLAB_FULL = 1
 full: test ## run every check, the long tests whole
 
+.PHONY: fuzz
+fuzz: setup ## compare both worlds on random packets, at length (as root)
+	$(RUN) -m netlab fuzz --packets 500000
+
 .PHONY: lint
 lint: setup
 	$(RUN) -m ruff check

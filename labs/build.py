@@ -37,8 +37,10 @@ from netlab.grading.exercise import Exercise, Level
 
 LABS = Path(__file__).resolve().parent
 VERSIONS = {"learner": ".", "solution": "solution", "nbgrader": "nbgrader"}
+FOLDED: dict[str, object] = {"jupyter": {"source_hidden": True}}
 SOLVER = ""  # the solutions answer the variants of whoever leaves LEARNER empty
 
+FENCE = re.compile(r"```python( folded)?")
 DIRECTIVE = re.compile(r":::\{(\w[\w-]*)\} *(.*)")
 PICTURE = re.compile(r"!\[([^\]]*)\]\(([\w-]+\.svg)\)")
 
@@ -49,7 +51,7 @@ class LabError(Exception):
 
 @dataclass(frozen=True)
 class Block:
-    """A piece of a lab's source: `kind` is text, python or a directive's name."""
+    """A piece of a lab's source: `kind` is text, python (`argument` may be folded) or a directive's name."""
 
     kind: str
     line: int
@@ -118,14 +120,15 @@ def split(source: Path, lines: list[str], first_line: int) -> Iterator[Block]:
     while number < len(lines):
         line = lines[number]
         directive = DIRECTIVE.fullmatch(line)
-        if line == "```python" or directive:
+        fence = FENCE.fullmatch(line)
+        if fence or directive:
             yield from flush()
-            end = "```" if not directive else ":::"
+            end = "```" if fence else ":::"
             if end not in lines[number + 1 :]:
                 raise LabError(f"{source}, line {first_line + number}: {line} never ends ({end} is missing)")
             stop = lines.index(end, number + 1)
             body = "\n".join(lines[number + 1 : stop]).strip()
-            kind, argument = directive.groups() if directive else ("python", "")
+            kind, argument = directive.groups() if directive else ("python", line.removeprefix("```python").strip())
             if kind not in ("python", *DIRECTIVES):
                 known = ", ".join(DIRECTIVES)
                 raise LabError(f"{source}, line {first_line + number}: unknown directive {kind} (there are {known})")
@@ -152,7 +155,7 @@ def build(lab: Lab, version: str) -> NotebookNode:
         if block.kind == "text":
             cells.append(markdown(lab, block.body))
         elif block.kind == "python":
-            cells.append(code(block.body))
+            cells.append(code(block.body, metadata=FOLDED if block.argument else None))
         else:
             cells += DIRECTIVES[block.kind](lab, block, version)
     distinct(cells)
@@ -211,12 +214,15 @@ def distinct(cells: list[NotebookNode]) -> None:
 
 
 def markdown(lab: Lab, source: str) -> NotebookNode:
-    """A Markdown cell with its pictures embedded, so that a copied notebook still shows them."""
+    """A Markdown cell with its pictures embedded, so that a copied notebook still shows them.
+
+    JupyterLab shows no SVG that is an attachment. So the pictures are links with all data in them, below the text.
+    """
     pictures = {name: (lab.folder / name).read_bytes() for _, name in PICTURE.findall(source)}
-    cell = text(PICTURE.sub(r"![\1](attachment:\2)", source))
-    if pictures:
-        cell.attachments = {name: {"image/svg+xml": base64.b64encode(data).decode()} for name, data in pictures.items()}
-    return cell
+    links = [
+        f"[{name}]: data:image/svg+xml;base64,{base64.b64encode(data).decode()}" for name, data in pictures.items()
+    ]
+    return text("\n\n".join([PICTURE.sub(r"![\1][\2]", source), *links]))
 
 
 def entry_check(lab: Lab, block: Block, version: str) -> list[NotebookNode]:

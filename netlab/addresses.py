@@ -19,7 +19,7 @@ def parse_address(text: str) -> int:
     """
     try:
         a, b, c, d = (_OCTETS[part] for part in text.split("."))
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, AttributeError):
         raise NetlabError(f"{text!r} is not an IPv4 address") from None
     return a << 24 | b << 16 | c << 8 | d
 

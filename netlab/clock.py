@@ -13,10 +13,10 @@ class Clock:
         """Move on by that many seconds.
 
         Raises:
-            NetlabError: backwards.
+            NetlabError: backwards, or not a number.
         """
-        if seconds < 0:
-            raise NetlabError(f"advance: {seconds} seconds, a clock only moves forward")
+        if not isinstance(seconds, int | float) or not 0 <= seconds < float("inf"):
+            raise NetlabError(f"advance: {seconds!r} seconds, a clock only moves forward")
         self.now += seconds
 
     def __repr__(self) -> str:

@@ -25,7 +25,8 @@ def fragment(packet: Packet, mtu: int, pieces: Sequence[int] = ()) -> list[Packe
         size = (min([mtu, *([max(pieces)] if pieces else [])]) - header) & ~7
         sizes = [size] * -(-len(packet.payload) // size)
     start = packet.frag & OFFSET
-    later_options = _options_of_later(packet.options)
+    # A later fragment that is cut once more keeps what it has: the kernel takes its options for done.
+    later_options = packet.options if start else _options_of_later(packet.options)
     fragments = []
     at = 0
     for size in sizes:
@@ -73,6 +74,12 @@ class Refused(NamedTuple):
     others: int = 0
 
 
+class Oversized(NamedTuple):
+    """All fragments were there, but of a packet longer than 65535 bytes, which no header can tell: they are gone."""
+
+    length: int
+
+
 @dataclass(slots=True)
 class _Pending:
     """The fragments of one packet so far: `pieces` maps offset to payload; `total` is known from the last one."""
@@ -100,7 +107,7 @@ class Reassembly:
     def __init__(self) -> None:
         self._pending: dict[tuple[int, int, int, int], _Pending] = {}
 
-    def add(self, packet: Packet, dev: str, now: float, patience: float) -> Reassembled | Refused | None:
+    def add(self, packet: Packet, dev: str, now: float, patience: float) -> Reassembled | Refused | Oversized | None:
         """Keep a fragment (None) or give the whole packet back, when this was the last one missing.
 
         A fragment that lies within what is there already is dropped; one that overlaps it in part condemns the whole
@@ -115,8 +122,6 @@ class Reassembly:
         if packet.mf:
             payload = payload[: len(payload) & ~7]
         end = start + len(payload)
-        if end + 20 + len(packet.options) > 65535:
-            return Refused(DropReason.NOT_SPECIFIED, "the whole packet would be longer than 65535 bytes")
         known_end = max((at + len(piece) for at, piece in pending.pieces.items()), default=0)
         if not packet.mf:
             if end < known_end or pending.total not in (None, end):
@@ -145,8 +150,10 @@ class Reassembly:
         whole = b"".join(pending.pieces[at] for at in sorted(pending.pieces))
         df = DF if pending.largest_df == pending.largest else 0
         header = 20 + len(pending.first.options)
+        if header + len(whole) > 65535:
+            return Oversized(header + len(whole))
         sizes = tuple(header + len(pending.pieces[at]) for at in sorted(pending.pieces))
-        return Reassembled(pending.first._replace(payload=whole, frag=df), sizes)
+        return Reassembled(pending.first._replace(payload=whole, frag=df, checksum=None), sizes)
 
     def expire(self, now: float) -> list[Expired]:
         """Give up on what has waited too long (`ip_expire`)."""

@@ -72,12 +72,22 @@ class Walk:
     repeats: int = 0
 
 
+class Reply(NamedTuple):
+    """What a function answered: its verdict, `number` with what the upper bits say, the packet, and what is wrong."""
+
+    verdict: Verdict
+    number: int
+    packet: Packet
+    note: str = ""
+
+
 class Hooks:
     """The five lists of functions of one host.
 
-    `changed` is called after a function handed on another packet, `enqueue` takes a walk whose packet was queued and
-    says whether somebody will answer. `old` makes functions mean what they meant up to Linux 4.9, when a function
-    itself could answer REPEAT (be called again) and STOP (accept, and skip the functions left).
+    `changed` is called after a function handed on another packet. `enqueue` takes a walk whose packet was queued and
+    says whether it waits now: None where nobody listens, False where the queue is full. `old` makes functions mean what
+    they meant up to Linux 4.9, when a function itself could answer REPEAT (be called again) and STOP (accept, and skip
+    the functions left).
     """
 
     def __init__(
@@ -86,7 +96,7 @@ class Hooks:
         wires: Wires,
         *,
         changed: Callable[[Walk, Packet], bool],
-        enqueue: Callable[[Walk, int], bool],
+        enqueue: Callable[[Walk, int], bool | None],
         old: bool = False,
     ) -> None:
         self.host = host
@@ -107,8 +117,8 @@ class Hooks:
         where = hook if isinstance(hook, Hook) else Hook.parse(hook)
         if not callable(function):
             raise NetlabError(f"a hook function must be callable, {function!r} is not")
-        if not -(2**31) <= priority < 2**31:
-            raise NetlabError(f"priority {priority} does not fit the kernel's 32 bits")
+        if not isinstance(priority, int) or not -(2**31) <= priority < 2**31:
+            raise NetlabError(f"priority {priority!r} is not a whole number that fits the kernel's 32 bits")
         entry = Registered(
             where, priority, function, name or str(getattr(function, "__name__", type(function).__name__))
         )
@@ -123,6 +133,8 @@ class Hooks:
         Raises:
             NetlabError: it is not registered.
         """
+        if not isinstance(entry, Registered):
+            raise NetlabError(f"{entry!r} is not what register() returned")
         functions = self._functions[entry.hook]
         if entry not in functions:
             raise NetlabError(f"{entry.name} is not registered on {entry.hook}")
@@ -134,116 +146,128 @@ class Hooks:
 
     def run(self, hook: Hook, skb: Skb, dev_in: str | None, dev_out: str | None, okfn: Callable[[Skb], None]) -> None:
         """Take the packet over the hook; where every function accepts it, `okfn` takes it on (the NF_HOOK macro)."""
-        passed = None
         if record := self.wires.record:
             passed = Passed(skb.number, self.host, hook, dev_in, dev_out, skb.packet)
             record(passed)
-        elif not self._functions[hook]:
-            okfn(skb)
+            self._iterate(Walk(skb, hook, dev_in, dev_out, okfn, passed))
             return
-        self._iterate(Walk(skb, hook, dev_in, dev_out, okfn, passed))
+        # Nobody reads the journey: only an answer that stops or changes the packet needs a walk to be kept.
+        packet, state = skb.packet, _new_state(HookState, (hook, self.host, dev_in, dev_out, skb))
+        for at, entry in enumerate(self._functions[hook]):
+            try:
+                answer = entry.function(packet, state)
+            except Exception as problem:
+                reply = _raised(entry, packet, problem)
+            else:
+                if answer is _ACCEPTED:
+                    continue
+                reply = _understood(entry, packet, answer)
+            walk = Walk(skb, hook, dev_in, dev_out, okfn, None, at)
+            if self._obey(walk, entry, reply):
+                self._iterate(walk)
+            return
+        okfn(skb)
 
-    def resume(self, walk: Walk, verdict: Verdict, packet: Packet | None) -> None:
+    def resume(self, walk: Walk, verdict: int, packet: Packet | None, why: str) -> None:
         """Go on with a packet that waited in a queue (`nf_reinject` in net/netfilter/nf_queue.c).
 
-        ACCEPT goes on behind the function that queued it; REPEAT calls that very function again; QUEUE and DROP mean
-        themselves; STOLEN leaves the packet with the program.
+        ACCEPT goes on behind the function that queued it; REPEAT calls that very function again; QUEUE puts it into a
+        queue once more, calling nobody; STOP, which a hook function can no longer say, still skips the functions left.
+        `why` is what to say of a DROP.
         """
-        before = walk.skb.packet
-        if packet is not None and packet != before:
-            walk.skb.packet = packet
-            if not self._changed(walk, before):
-                return
-        if verdict is Verdict.ACCEPT:
+        meaning = Verdict(verdict & VERDICT_MASK)
+        if not self._take_over(walk, meaning, packet or walk.skb.packet):
+            return
+        if meaning is Verdict.ACCEPT:
             walk.at += 1
             self._iterate(walk)
-        elif verdict is Verdict.REPEAT:
+        elif meaning in (Verdict.REPEAT, Verdict.QUEUE):
             walk.repeats += 1
             if walk.repeats > MAX_REPEATS:
-                why = f"the queue's program answered REPEAT {MAX_REPEATS} times: an endless loop"
-                self._end(walk, Verdict.DROP, DropReason.NETFILTER_DROP, why)
-            else:
+                why = f"the queue's program answered {meaning} {MAX_REPEATS} times: an endless loop"
+                self._end(walk, Verdict.DROP, DropReason.NOT_SPECIFIED, why)
+            elif meaning is Verdict.REPEAT:
                 self._iterate(walk)
-        elif verdict is Verdict.STOLEN:
-            self._leave(walk, Verdict.STOLEN)
-        elif verdict is Verdict.QUEUE:
-            self._queue(walk, Verdict.QUEUE)
+            else:
+                self._queue(walk, verdict)
+        elif meaning is Verdict.STOP:
+            self._accept(walk)
         else:
-            self._end(walk, Verdict.DROP, DropReason.NETFILTER_DROP, "the queue's program answered DROP")
+            self._end(walk, Verdict.DROP, DropReason.NOT_SPECIFIED, why)
 
     # ---------------------------------------------------------------- the walk
 
     def _iterate(self, walk: Walk) -> None:
-        functions = self._functions[walk.hook]
+        functions, record = self._functions[walk.hook], self.wires.record
         skb = walk.skb
-        state = HookState(walk.hook, self.host, walk.dev_in, walk.dev_out, skb)
+        state = _new_state(HookState, (walk.hook, self.host, walk.dev_in, walk.dev_out, skb))
         while walk.at < len(functions):
             entry = functions[walk.at]
             before = skb.packet
-            verdict, whole, after, note = self._call(entry, before, state)
-            if record := self.wires.record:
-                record(
-                    Called(
-                        skb.number,
-                        self.host,
-                        walk.hook,
-                        entry.priority,
-                        entry.name,
-                        verdict.name,
-                        before,
-                        after,
-                        note,
-                    )
-                )
-            if after is not before and after != before:
-                skb.packet = after
-                if not self._changed(walk, before):
-                    return
-            if verdict is Verdict.ACCEPT:
+            reply = _call(entry, before, state)
+            if record:
+                verdict, _, after, note = reply or (Verdict.ACCEPT, 0, before, "")
+                where = skb.number, self.host, walk.hook, entry.priority, entry.name
+                record(Called(*where, _NAMES[verdict], before, after, note))
+            if not reply:
                 walk.at += 1
-            elif verdict is Verdict.DROP:
-                why = note or f"{entry.name} on {walk.hook} returned DROP"
-                return self._end(walk, Verdict.DROP, DropReason.NETFILTER_DROP, why)
-            elif verdict is Verdict.STOLEN:
-                return self._leave(walk, Verdict.STOLEN)
-            elif verdict is Verdict.QUEUE:
-                return self._queue(walk, whole)
-            elif not self.old:
-                why = (
-                    f"{entry.name} returned {verdict}, which the kernel no longer understands from a hook function: "
-                    "it warns in its log, and the packet is lost"
-                )
-                return self._end(walk, verdict, DropReason.NOT_SPECIFIED, why)
-            elif verdict is Verdict.STOP:
-                break
-            else:
-                walk.repeats += 1
-                if walk.repeats > MAX_REPEATS:
-                    why = (
-                        f"{entry.name} returned REPEAT {MAX_REPEATS} times: an endless loop, where a real kernel hangs"
-                    )
-                    return self._end(walk, Verdict.DROP, DropReason.NETFILTER_DROP, why)
-        self._leave(walk, Verdict.ACCEPT)
-        walk.okfn(skb)
+            elif not self._obey(walk, entry, reply):
+                return
+        self._accept(walk)
 
-    def _call(self, entry: Registered, packet: Packet, state: HookState) -> tuple[Verdict, int, Packet, str]:
-        """The function's answer as (verdict, the verdict with what its upper bits say, packet, what is wrong)."""
-        try:
-            answer: Any = entry.function(packet, state)
-        except Exception as problem:
-            return Verdict.DROP, 0, packet, f"{entry.name} raised {_blame(problem, entry.function)}"
-        if isinstance(answer, Verdict):  # the common case first
-            return answer, answer, packet, ""
-        if isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], Packet):
-            answer, packet = answer
-        if isinstance(answer, int) and not isinstance(answer, bool) and answer & VERDICT_MASK in _VERDICTS:
-            return Verdict(answer & VERDICT_MASK), answer, packet, ""
-        return Verdict.DROP, 0, packet, f"{entry.name} returned {answer!r}, which is no verdict"
+    def _obey(self, walk: Walk, entry: Registered, reply: Reply) -> bool:
+        """Do what a function said; whether the packet goes on to the function that `walk.at` now says."""
+        verdict = reply.verdict
+        if not self._take_over(walk, verdict, reply.packet):
+            return False
+        if verdict is Verdict.ACCEPT:
+            walk.at += 1
+            return True
+        if verdict is Verdict.DROP:
+            why = reply.note or f"{entry.name} on {walk.hook} returned DROP"
+            self._end(walk, Verdict.DROP, DropReason.NETFILTER_DROP, why)
+        elif verdict is Verdict.STOLEN:
+            self._leave(walk, Verdict.STOLEN)
+        elif verdict is Verdict.QUEUE:
+            self._queue(walk, reply.number)
+        elif not self.old:
+            why = (
+                f"{entry.name} returned {verdict}, which the kernel no longer understands from a hook function: "
+                "it warns in its log, and the packet is lost"
+            )
+            self._end(walk, verdict, DropReason.NOT_SPECIFIED, why)
+        elif verdict is Verdict.STOP:
+            self._accept(walk)
+        elif walk.repeats < MAX_REPEATS:
+            walk.repeats += 1
+            return True
+        else:
+            why = f"{entry.name} returned REPEAT {MAX_REPEATS} times: an endless loop, where a real kernel hangs"
+            self._end(walk, Verdict.DROP, DropReason.NETFILTER_DROP, why)
+        return False
+
+    def _take_over(self, walk: Walk, verdict: Verdict, packet: Packet) -> bool:
+        """Go on with what the function or program made of the packet; False where it ended for want of a route.
+
+        What is dropped or stolen is not routed again (ipt_mangle_out looks at the verdict first).
+        """
+        before = walk.skb.packet
+        if packet is before or packet == before:
+            return True
+        walk.skb.packet = packet
+        if verdict in (Verdict.DROP, Verdict.STOLEN) or self._changed(walk, before):
+            return True
+        self._leave(walk, Verdict.DROP)
+        return False
+
+    def _accept(self, walk: Walk) -> None:
+        self._leave(walk, Verdict.ACCEPT)
+        walk.okfn(walk.skb)
 
     def _queue(self, walk: Walk, verdict: int) -> None:
         queue, bypass = verdict >> QUEUE_BITS, verdict & QUEUE_BYPASS
         taken = self._enqueue(walk, queue)
-        if bypass and not taken:
+        if bypass and taken is None:
             walk.at += 1
             self._iterate(walk)
             return
@@ -251,12 +275,12 @@ class Hooks:
         if taken:
             self._leave(walk, Verdict.QUEUE)
         else:
-            why = f"queued to queue {queue}, but no program listens there"
-            self._end(walk, Verdict.QUEUE, DropReason.NETFILTER_DROP, why)
+            why = "no program listens there" if taken is None else "it is full"
+            self._end(walk, Verdict.QUEUE, DropReason.NOT_SPECIFIED, f"queued to queue {queue}, but {why}")
 
     def _leave(self, walk: Walk, verdict: Verdict) -> None:
         if walk.passed:
-            walk.passed.verdict = verdict.name
+            walk.passed.verdict = _NAMES[verdict]
             walk.passed.packet = walk.skb.packet
             walk.passed.state = walk.skb.ctstate
 
@@ -271,7 +295,37 @@ class Hooks:
         return "\n".join(str(entry) for functions in self._functions for entry in functions)
 
 
+_new_state = tuple.__new__  # a NamedTuple's own constructor costs twice as much
 _VERDICTS = frozenset(Verdict)
+_NAMES = [verdict.name for verdict in Verdict]  # an enum's own `name` takes ten times as long
+_ACCEPTED = Verdict.ACCEPT
+
+
+def _call(entry: Registered, packet: Packet, state: HookState) -> Reply | None:
+    """What the function answers; None for the most common answer: it accepts, and that is all."""
+    try:
+        answer = entry.function(packet, state)
+    except Exception as problem:
+        return _raised(entry, packet, problem)
+    return None if answer is _ACCEPTED else _understood(entry, packet, answer)
+
+
+def _raised(entry: Registered, packet: Packet, problem: Exception) -> Reply:
+    return Reply(Verdict.DROP, 0, packet, f"{entry.name} raised {blame(problem)}")
+
+
+def _understood(entry: Registered, packet: Packet, answer: Any) -> Reply:
+    number, after = answer, packet
+    if isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], Packet):
+        number, after = answer
+    if is_verdict(number):
+        return Reply(Verdict(number & VERDICT_MASK), number, after)
+    return Reply(Verdict.DROP, 0, packet, f"{entry.name} returned {answer!r}, which is no verdict")
+
+
+def is_verdict(answer: object) -> bool:
+    """Whether an answer is a verdict, with or without a queue's number in its upper half."""
+    return isinstance(answer, int) and not isinstance(answer, bool) and answer & VERDICT_MASK in _VERDICTS
 
 
 def queue_to(number: int, *, bypass: bool = False) -> int:
@@ -280,20 +334,31 @@ def queue_to(number: int, *, bypass: bool = False) -> int:
     Raises:
         NetlabError: a queue number outside 0 to 65535.
     """
-    if not 0 <= number <= 0xFFFF:
-        raise NetlabError(f"queue {number}: queues are numbered from 0 to 65535")
-    return number << QUEUE_BITS | (QUEUE_BYPASS if bypass else 0) | Verdict.QUEUE
+    return queue_number(number) << QUEUE_BITS | (QUEUE_BYPASS if bypass else 0) | Verdict.QUEUE
 
 
-def _blame(problem: BaseException, function: HookFunction) -> str:
-    """`ZeroDivisionError: division by zero, in line 3: 1 / 0`: the deepest line in the file of the function itself."""
-    code = getattr(function, "__code__", None)
+def queue_number(number: object) -> int:
+    """That number, if there can be such a queue.
+
+    Raises:
+        NetlabError: not a whole number from 0 to 65535.
+    """
+    if not isinstance(number, int) or not 0 <= number <= 0xFFFF:
+        raise NetlabError(f"queue {number!r}: queues are numbered from 0 to 65535")
+    return number
+
+
+def blame(problem: Exception) -> str:
+    """`ZeroDivisionError: division by zero, in line 3: 1 / 0`: the deepest line in the file of the function itself.
+
+    Only for an exception caught by the caller of that function.
+    """
     where = ""
-    trace = problem.__traceback__
+    trace = problem.__traceback__ and problem.__traceback__.tb_next
+    file = trace.tb_frame.f_code.co_filename if trace else ""
     while trace:
-        filename = trace.tb_frame.f_code.co_filename
-        if code is not None and filename == code.co_filename:
-            source = linecache.getline(filename, trace.tb_lineno).strip()
+        if trace.tb_frame.f_code.co_filename == file:
+            source = linecache.getline(file, trace.tb_lineno).strip()
             where = f", in line {trace.tb_lineno}" + (f": {source}" if source else "")
         trace = trace.tb_next
     return f"{type(problem).__name__}: {problem}{where}"

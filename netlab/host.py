@@ -10,16 +10,17 @@ What each part does stands in its own module; here they are wired together, and 
 ip_rcv, ip_rcv_finish, ip_local_deliver, ip_forward, ip_output and icmp_send of net/ipv4.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from html import escape
-from typing import Final
+from typing import Any, Final
 
 from netlab.addresses import InterfaceAddress
 from netlab.conntrack.track import Conntrack
-from netlab.hooks import HookFunction, Hooks, Registered, Walk
+from netlab.hooks import HookFunction, Hooks, Registered, Walk, queue_number
 from netlab.ip_input import IpInput
 from netlab.ip_output import IpOutput
-from netlab.machine import Machine
+from netlab.machine import LOOPBACK_MTU, Machine
 from netlab.names import Hook, NetlabError, Priority
 from netlab.packet import MalformedPacket, Packet
 from netlab.queue import NfQueue
@@ -30,12 +31,10 @@ from netlab.sockets import Sockets
 from netlab.trace import Dropped, Trace
 from netlab.wires import Wires
 
-DEFAULT_MTU: Final = 1500  # bytes, of Ethernet
-LOOPBACK_MTU: Final = 65536
+MIN_MTU: Final = 68  # bytes: every IPv4 link must carry that much (RFC 791)
 CURRENT: Final = (6, 18)
 LAST_OLD: Final = (4, 9)  # the last kernel in which a hook function itself could answer REPEAT
 FIRST_WITHOUT_GLOBAL_HOOKS: Final = (4, 13)
-MAX_REMEMBERED: Final = 65536  # input decisions kept between two changes of the routes
 
 
 class Host(Machine):
@@ -71,19 +70,19 @@ class Host(Machine):
         wires: Wires | None = None,
     ) -> None:
         given = {
-            dev: [addresses] if isinstance(addresses, str) else list(addresses)
-            for dev, addresses in (interfaces or {}).items()
+            _device(dev): _several(f"the addresses of {dev}", addresses)
+            for dev, addresses in _mapping("interfaces", interfaces).items()
         }
-        super().__init__(name, given, mtu or {}, wires or Wires())
-        self.kernel = kernel
-        for sysctl, value in (sysctls or {}).items():
+        super().__init__(_host_name(name), given, _mtus(mtu, given), wires or Wires())
+        self.kernel = _version(kernel)
+        for sysctl, value in _mapping("sysctls", sysctls).items():
             self.sysctls.set(sysctl, value)
         for dev, addresses in given.items():
             for address in addresses:
                 self.fib.add_address(dev, InterfaceAddress.parse(address))
-        for route in routes:
+        for route in _several("routes", routes):
             self.fib.add(parse_route(route))
-        for rule in rules:
+        for rule in _several("rules", rules):
             self.fib.add_rule(parse_rule(rule))
         self._queues: dict[int, NfQueue] = {}
         self._defrag: list[Registered] = []
@@ -96,7 +95,7 @@ class Host(Machine):
             self.track()
         elif conntrack != "auto":
             raise NetlabError(f"conntrack: {conntrack!r} is neither 'auto' nor 'on'")
-        for socket in listen:
+        for socket in _several("listen", listen):
             self.sockets.listen(socket)
 
     # ---------------------------------------------------------------- what a user does with it
@@ -112,8 +111,8 @@ class Host(Machine):
             found = packet if isinstance(packet, Packet) else Packet.from_bytes(packet)
         except MalformedPacket as problem:
             return self._receive_broken(dev, bytes(packet), problem)
-        with self.wires.step(f"{found} into {self.name}:{dev}") as trace:
-            self.arrive(dev, found, self.wires.new_number())
+        with self.wires.step("{} into {}:{}", found, self.name, dev) as trace:
+            self._input.arrive(dev, found, self.wires.new_number())
         return trace
 
     def _receive_broken(self, dev: str, data: bytes, problem: MalformedPacket) -> Trace:
@@ -133,8 +132,8 @@ class Host(Machine):
             MalformedPacket: bytes too broken for the kernel to take.
         """
         if not isinstance(packet, Packet):
-            packet = Packet.from_bytes(packet)
-        with self.wires.step(f"{packet} from {self.name}") as trace:
+            packet = Packet.from_bytes(_with_total_length(packet))
+        with self.wires.step("{} from {}", packet, self.name) as trace:
             self._output.send_raw(packet._replace(checksum=None))
         return trace
 
@@ -165,8 +164,12 @@ class Host(Machine):
         return self.register(hook, function, priority, name)
 
     def queue(self, number: int = 0) -> NfQueue:
-        """The queue with that number, for a program to bind to."""
-        if number not in self._queues:
+        """The queue with that number, for a program to bind to.
+
+        Raises:
+            NetlabError: not a number from 0 to 65535.
+        """
+        if queue_number(number) not in self._queues:
             self._queues[number] = NfQueue(number, self.name, self.wires, self.hooks.resume)
         return self._queues[number]
 
@@ -182,7 +185,7 @@ class Host(Machine):
                 self.unregister(self._defrag.pop())
 
     def track(self) -> Conntrack:
-        """Switch connection tracking on, as the first rule that needs it does (nf_ct_netns_get); returns the tracker."""
+        """Switch connection tracking on, as the first rule that needs it does (nf_ct_netns_get)."""
         if self.conntrack is None:
             self.defragment()
             self.conntrack = tracker = Conntrack(self)
@@ -203,8 +206,8 @@ class Host(Machine):
     def _changed(self, walk: Walk, before: Packet) -> bool:
         return self._output.changed(walk, before)
 
-    def _enqueue(self, walk: Walk, number: int) -> bool:
-        return number in self._queues and self._queues[number].take(walk)
+    def _enqueue(self, walk: Walk, number: int) -> bool | None:
+        return self._queues[number].take(walk) if number in self._queues else None
 
     def _known(self, dev: str) -> None:
         if dev not in self.mtu:
@@ -232,3 +235,59 @@ class Host(Machine):
             f"<p>Routes (table main)</p><pre>{routes or 'none'}</pre>"
             f"<p>Hook functions</p><pre>{functions or 'none'}</pre>"
         )
+
+
+# ---------------------------------------------------------------- what a host is made of, checked
+
+_HOST = re.compile(r"[^\s:]+")
+_DEVICE = re.compile(r"(?!\.\.?$)[^\s/:]{1,15}")
+
+
+def _mapping(what: str, value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping | None):
+        raise NetlabError(f"{what}: a dict is expected, not {value!r}")
+    return value or {}
+
+
+def _several(what: str, value: Any) -> list[str]:
+    """One text, or several."""
+    found: list[Any] = [value] if isinstance(value, str) else list(value) if isinstance(value, Iterable) else [None]
+    if not all(isinstance(one, str) for one in found):
+        raise NetlabError(f"{what}: text or a list of texts is expected, not {value!r}")
+    return found
+
+
+def _host_name(name: Any) -> str:
+    if not isinstance(name, str) or not _HOST.fullmatch(name):
+        raise NetlabError(f"{name!r} is no name for a host: text without spaces and colons is")
+    return name
+
+
+def _device(dev: Any) -> str:
+    """As the kernel has it (dev_valid_name)."""
+    if not isinstance(dev, str) or not _DEVICE.fullmatch(dev):
+        raise NetlabError(f"{dev!r} is no name for an interface: at most 15 letters without spaces, / and : are")
+    return dev
+
+
+def _mtus(mtu: Any, devices: Iterable[str]) -> dict[str, int]:
+    known = ("lo", *devices)
+    for dev, size in _mapping("mtu", mtu).items():
+        if dev not in known:
+            raise NetlabError(f"mtu: unknown interface {dev!r} (there are {', '.join(known)})")
+        if not isinstance(size, int) or not MIN_MTU <= size <= LOOPBACK_MTU:
+            raise NetlabError(f"mtu of {dev}: {size!r} is not a number from {MIN_MTU} to {LOOPBACK_MTU}")
+    return dict(mtu or {})
+
+
+def _version(kernel: Any) -> tuple[int, int]:
+    if not isinstance(kernel, tuple) or [type(part) for part in kernel] != [int, int]:
+        raise NetlabError(f"kernel: {kernel!r} is not a version like (6, 18)")
+    return kernel
+
+
+def _with_total_length(data: bytes) -> bytes:
+    """A raw socket writes the total length itself (raw_send_hdrinc)."""
+    if not isinstance(data, bytes) or not 4 <= len(data) <= 0xFFFF:
+        return data
+    return data[:2] + len(data).to_bytes(2, "big") + data[4:]

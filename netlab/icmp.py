@@ -3,7 +3,7 @@
 from typing import Final, NamedTuple
 
 from netlab.names import Proto
-from netlab.packet import ICMP_ERRORS, Icmp, Packet
+from netlab.packet import Icmp, Packet
 
 ECHO_REPLY, UNREACHABLE, REDIRECT, ECHO, TIME_EXCEEDED, PARAMETER_PROBLEM = 0, 3, 5, 8, 11, 12
 TIMESTAMP, TIMESTAMP_REPLY = 13, 14
@@ -12,9 +12,12 @@ TIMESTAMP, TIMESTAMP_REPLY = 13, 14
 NET, HOST, PROTOCOL, PORT, FRAGMENTATION_NEEDED, SOURCE_ROUTE_FAILED, FILTERED = 0, 1, 2, 3, 4, 5, 13
 
 ERROR_SIZE: Final = 576  # bytes: no error is longer, so that it passes every link whole (RFC 1812, 4.3.2.3)
+LEAST_QUOTATION: Final = 20  # bytes: no error is sent that has no more room than for the header of what it quotes
 PRECEDENCE_INTERNETCONTROL: Final = 0xC0  # errors travel with this precedence (RFC 1812, 4.3.2.5)
+DUMMY_SOURCE: Final = 0xC0000008  # 192.0.0.8: where a host has no address to send an error from (RFC 7600)
 TOS_MASK: Final = 0x1E
-LIMITED_TYPES: Final = 6168  # net.ipv4.icmp_ratemask at its default: the types 3, 4, 11 and 12
+REPORTABLE: Final = frozenset({0, 8, *range(13, 19)})
+"""The ICMP messages about which errors are sent: questions and answers."""
 
 
 class Error(NamedTuple):
@@ -28,19 +31,24 @@ class Error(NamedTuple):
 def may_be_reported(packet: Packet) -> bool:
     """Whether an error about this packet may be sent at all.
 
-    Never about a later fragment, nor about another ICMP error: errors about errors would never end.
+    Never about a later fragment, nor about another ICMP error: errors about errors would never end. Nor about the
+    types that are none of the question and answer kind.
     """
     if packet.frag_offset:
         return False
     if packet.proto == Proto.ICMP:
         # A message cut before its type cannot be told from an error: the kernel sends none then either.
-        return bool(packet.payload) and packet.payload[0] not in ICMP_ERRORS and packet.payload[0] <= 18
+        return bool(packet.payload) and packet.payload[0] in REPORTABLE
     return True
 
 
-def error_packet(error: Error, about: Packet, saddr: int, ttl: int, path_mtu: int) -> Packet:
-    """The error, on its way to the source of what it quotes: as many bytes as fit (`icmp_send`)."""
-    room = min(path_mtu, ERROR_SIZE) - 20 - 8
+def room_for_quotation(path_mtu: int, options: bytes) -> int:
+    """How many bytes of a packet an error quotes at most (`icmp_send`)."""
+    return min(path_mtu, ERROR_SIZE) - 20 - len(options) - 8
+
+
+def error_packet(error: Error, about: Packet, saddr: int, ttl: int, room: int) -> Packet:
+    """The error, on its way to the source of what it quotes: `room` bytes of it (`icmp_send`)."""
     quoted = about.to_bytes()[:room]
     body = Packet.icmp(
         "0.0.0.0",
@@ -59,16 +67,13 @@ def echo_reply(request: Packet, saddr: int, ttl: int) -> Packet:
     """The answer to an echo request: the same id, number and data (RFC 1122, 3.2.2.6)."""
     message = request.l4
     assert isinstance(message, Icmp)
-    body = Packet.icmp(
-        "0.0.0.0",
-        "0.0.0.0",
-        ECHO_REPLY,
-        message.code,
-        id=message.id,
-        seq=message.seq,
-        payload=message.payload,
+    answer = Packet.icmp(
+        "0.0.0.0", "0.0.0.0", ECHO_REPLY, message.code, id=message.id, seq=message.seq, payload=message.payload
     ).payload
-    return Packet(saddr, request.saddr, Proto.ICMP, body, ttl, request.tos)
+    if not any(answer[4:]) and not message.code:
+        # Nothing but zeros: the kernel's sum comes out as 0 here, where RFC 1071 has 0xffff, and nobody accepts it.
+        answer = bytes(len(answer))
+    return Packet(saddr, request.saddr, Proto.ICMP, answer, ttl, request.tos)
 
 
 def timestamp_reply(request: Packet, saddr: int, ttl: int, now: int) -> Packet:

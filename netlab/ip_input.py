@@ -8,18 +8,25 @@ from collections.abc import Callable
 from typing import Final
 
 from netlab import icmp
-from netlab.fragments import Reassembled, Reassembly
+from netlab.fragments import Oversized, Reassembled, Reassembly
 from netlab.fragments import Refused as FragmentRefused
 from netlab.hooks import Hooks, HookState
+from netlab.ip_options import locate
 from netlab.ip_output import IpOutput
 from netlab.machine import Machine
 from netlab.martians import InputDecision, InputKind, route_input
 from netlab.names import DropReason, Hook, Verdict
 from netlab.packet import DF, MF, OFFSET, Packet
 from netlab.skb import Skb
+from netlab.stamping import forward, one_hop_less, receive
 from netlab.trace import Logged, Received, Routed
 
 MAX_REMEMBERED: Final = 65536  # decisions kept between two changes of routes or settings
+
+
+# To look up a member of an enum takes ten times as long as a name of this module, and every packet comes this way.
+_PRE_ROUTING, _FORWARD_HOOK, _FORWARD = Hook.PRE_ROUTING, Hook.FORWARD, InputKind.FORWARD
+_UNICAST: Final = (_FORWARD, InputKind.LOCAL, InputKind.UNREACHABLE)
 
 
 class IpInput:
@@ -32,7 +39,7 @@ class IpInput:
         self._sockets = sockets
         self._reassembly = Reassembly()
         self._remembered: dict[tuple[int, int, str, int, int, int], InputDecision] = {}
-        self._remembered_for: tuple[object, int] | None = None
+        self._remembered_for: tuple[object, int] = (None, 0)
 
     def arrive(self, dev: str, packet: Packet, number: int, looped: Skb | None = None) -> None:
         """A frame out of the wire, or out of `lo` with the route of its sending side (ip_rcv)."""
@@ -45,21 +52,29 @@ class IpInput:
         if packet.checksum is not None:
             self.host.drop(skb, DropReason.IP_CSUM, "the header checksum is wrong")
             return
-        self._hooks.run(Hook.PRE_ROUTING, skb, dev, None, self._route)
+        self._hooks.run(_PRE_ROUTING, skb, dev, None, self._route)
 
     def _route(self, skb: Skb) -> None:
         """After PRE_ROUTING: what kind of packet is it (ip_rcv_finish)?"""
         if skb.looped:
-            self._deliver(skb)
+            skb.unicast = skb.dev_in == "lo"  # else it is a broadcast of this host's own
+            kind = InputKind.LOCAL if skb.unicast else InputKind.BROADCAST
+            if not skb.packet.options or self._options(skb, InputDecision(kind)):
+                self._deliver(skb)
             return
         found = self._decide(skb)
         skb.decision = found.decision
-        skb.unicast = found.kind in (InputKind.LOCAL, InputKind.FORWARD, InputKind.UNREACHABLE)
+        skb.unicast = found.kind in _UNICAST
         if record := self.host.wires.record:
             record(Routed(skb.number, self.host.name, skb.packet, found))
             for line in found.log:
                 record(Logged(skb.number, self.host.name, line))
-        if found.kind is InputKind.FORWARD:
+        if skb.packet.options and found.kind is not InputKind.DROP:
+            led_on = self._options(skb, found)
+            if led_on is None:
+                return
+            found = led_on
+        if found.kind is _FORWARD:
             skb.redirect = found.do_redirect
             self._forward(skb)
         elif found.reason is None:
@@ -69,20 +84,25 @@ class IpInput:
                 self._output.report(icmp.Error(*found.icmp), skb)
             self.host.drop(skb, found.reason, found.lock)
 
+    def _options(self, skb: Skb, found: InputDecision) -> InputDecision | None:
+        return receive(self.host, skb, found, self._decide, self._output.report)
+
     def _decide(self, skb: Skb) -> InputDecision:
         """The input decision, remembered until routes or settings change."""
-        packet = skb.packet
+        packet, fib, sysctls = skb.packet, self.host.fib, self.host.sysctls
         assert skb.dev_in is not None
-        state = self.host.fib.plan, self.host.sysctls.version
-        if self._remembered_for != state or len(self._remembered) > MAX_REMEMBERED:
+        plan, version = self._remembered_for
+        if plan is not fib.plan or version != sysctls.version:
             self._remembered.clear()
-            self._remembered_for = state
+            self._remembered_for = fib.plan, sysctls.version
         question = packet.saddr, packet.daddr, skb.dev_in, packet.tos, packet.mark, packet.proto
         found = self._remembered.get(question)
         if found is None:
+            if len(self._remembered) >= MAX_REMEMBERED:
+                self._remembered.clear()
             found = self._remembered[question] = route_input(
-                self.host.fib,
-                self.host.sysctls,
+                fib,
+                sysctls,
                 src=packet.saddr,
                 dst=packet.daddr,
                 iif=skb.dev_in,
@@ -94,20 +114,25 @@ class IpInput:
 
     def _deliver(self, skb: Skb) -> None:
         """For this host: whole packets only (ip_local_deliver)."""
-        if not skb.packet.frag & (MF | OFFSET) or self._reassemble(skb):
+        assert skb.dev_in is not None
+        if not skb.packet.frag & (MF | OFFSET) or self._reassemble(skb, skb.dev_in):
             self._hooks.run(Hook.LOCAL_IN, skb, skb.dev_in, None, self._sockets)
 
-    def _reassemble(self, skb: Skb) -> bool:
-        """Whether the packet is whole now; if not, it is kept for the others, or dropped."""
-        assert skb.dev_in is not None
+    def _reassemble(self, skb: Skb, dev: str) -> bool:
+        """Whether the packet is whole now; if not, it is kept for the others, or dropped (ip_defrag)."""
         patience = self.host.sysctls.get("net.ipv4.ipfrag_time")
-        found = self._reassembly.add(skb.packet, skb.dev_in, self.host.wires.clock.now, patience)
+        found = self._reassembly.add(skb.packet, dev, self.host.wires.clock.now, patience)
         if isinstance(found, Reassembled):
             skb.packet, skb.pieces = found
+            skb.options = locate(skb.packet.options) if skb.packet.options else None
             self.host.note(skb, f"reassembled from {len(found.pieces)} fragments: {found.packet}")
             return True
         if isinstance(found, FragmentRefused):
             self.host.drop(skb, found.reason, found.why)
+        elif isinstance(found, Oversized):
+            self.host.note(skb, f"all fragments are there, and gone: together they have {found.length} bytes")
+            line = f"IPv4: Oversized IP packet from {skb.packet.src}"
+            self.host.write(Logged(skb.number, self.host.name, line))
         else:
             self.host.note(skb, "kept until the other fragments come")
         return False
@@ -116,12 +141,9 @@ class IpInput:
         """The hook function of conntrack's defragmentation: steals fragments, hands on the whole packet."""
         if not packet.is_fragment:
             return Verdict.ACCEPT
-        patience = self.host.sysctls.get("net.ipv4.ipfrag_time")
-        found = self._reassembly.add(packet, state.dev_in or "lo", self.host.wires.clock.now, patience)
-        if not isinstance(found, Reassembled):
+        if not self._reassemble(state.skb, state.dev_in or "lo"):
             return Verdict.STOLEN
-        state.skb.pieces = found.pieces
-        return Verdict.ACCEPT, found.packet
+        return Verdict.ACCEPT, state.skb.packet
 
     def give_up_fragments(self) -> None:
         """Forget packets that did not become whole in time (ip_expire)."""
@@ -129,6 +151,7 @@ class IpInput:
             if expired.first is None:
                 continue
             skb = Skb(expired.first, self.host.wires.new_number(), expired.dev)
+            skb.options = locate(skb.packet.options) if skb.packet.options else None
             self._output.report(icmp.Error(icmp.TIME_EXCEEDED, 1), skb)
             self.host.drop(skb, DropReason.FRAG_REASM_TIMEOUT, "the other fragments never came")
 
@@ -140,7 +163,12 @@ class IpInput:
             self._output.report(icmp.Error(icmp.TIME_EXCEEDED, 0), skb)
             self.host.drop(skb, DropReason.IP_INHDR, f"its ttl of {packet.ttl} does not last for another hop")
             return
-        mtu = self.host.mtu_of(decision)
+        options = skb.options
+        if options and options.strict and decision.route.gateway is not None:
+            self._output.report(icmp.Error(icmp.UNREACHABLE, icmp.SOURCE_ROUTE_FAILED), skb)
+            self.host.drop(skb, DropReason.NOT_SPECIFIED, "a strict source route, and the next hop is a gateway")
+            return
+        mtu = self.host.mtu_of(decision.route.dev, decision.route)
         if packet.frag & DF and packet.length > mtu and (not skb.pieces or max(skb.pieces) > mtu):
             self._output.report(icmp.Error(icmp.UNREACHABLE, icmp.FRAGMENTATION_NEEDED, mtu), skb)
             self.host.drop(
@@ -149,9 +177,14 @@ class IpInput:
                 f"{packet.length} bytes do not fit {mtu}, and DF forbids fragments",
             )
             return
-        skb.packet = packet._replace(ttl=packet.ttl - 1)
+        skb.packet = one_hop_less(packet) if options else packet.one_hop_less()
         skb.dev_out = decision.route.dev
         if skb.redirect and self.host.peer(packet.saddr).allows_redirect(self.host.now()):
             assert decision.next_hop is not None
             self._output.report(icmp.Error(icmp.REDIRECT, 1, decision.next_hop), skb)
-        self._hooks.run(Hook.FORWARD, skb, skb.dev_in, skb.dev_out, self._output.output)
+        after = self._forward_with_options if options else self._output.output
+        self._hooks.run(_FORWARD_HOOK, skb, skb.dev_in, skb.dev_out, after)
+
+    def _forward_with_options(self, skb: Skb) -> None:
+        forward(self.host, skb)
+        self._output.output(skb)

@@ -8,14 +8,18 @@ from netlab import icmp
 from netlab.addresses import format_address
 from netlab.fragments import fragment
 from netlab.hooks import Hooks, Walk
+from netlab.ip_options import NOTHING, reply_to
 from netlab.machine import Machine
-from netlab.martians import ALL_HOSTS, LIMITED_BROADCAST
+from netlab.martians import ALL_HOSTS
 from netlab.names import DropReason, Hook
 from netlab.packet import DF, Packet
 from netlab.route import RouteType
-from netlab.routing import Decision
+from netlab.route_output import OutputDecision, route_output
 from netlab.skb import Skb
+from netlab.stamping import check_again
 from netlab.trace import Emitted, Sent
+
+_POST_ROUTING = Hook.POST_ROUTING  # to look it up in the enum for every packet takes ten times as long
 
 
 class IpOutput:
@@ -27,44 +31,50 @@ class IpOutput:
 
     # ---------------------------------------------------------------- made here
 
-    def emit(self, packet: Packet, by: str, source: int = 0) -> None:
+    def emit(self, packet: Packet, by: str, source: int = 0, *, awaited: bool = False) -> None:
         """Send a packet that the kernel or a socket of this host made (ip_queue_xmit, ip_push_pending_frames).
 
-        `source` is the address the socket is bound to, which rules may ask for; a source of 0 is filled in.
+        `source` is the address the socket is bound to, which rules may ask for; a source of 0 is filled in. `awaited`:
+        a program waits for its system call to return, and hears the errno if it fails.
         """
         skb = Skb(packet, self.host.wires.new_number())
-        self.local_out(skb, self.host.fib.lookup(packet.daddr, src=source, mark=packet.mark, tos=packet.tos), by)
+        if awaited:
+            skb.sender = lambda errno, why: self.host.refuse(skb, errno, why)
+        self.local_out(skb, self._route(packet.daddr, source, packet), by)
 
     def send_raw(self, packet: Packet) -> None:
         """Send a packet as a raw socket with IP_HDRINCL does (raw_send_hdrinc): see `Host.send`."""
         skb = Skb(packet, self.host.wires.new_number())
         skb.sender = lambda errno, why: self.host.refuse(skb, errno, why)
-        decision = self.host.fib.lookup(packet.daddr, mark=packet.mark)
-        if decision.route is not None and packet.length > self.host.mtu_of(decision):
-            self.host.refuse(
-                skb, "EMSGSIZE", f"{packet.length} bytes do not fit the interface's {self.host.mtu_of(decision)}"
-            )
+        decision = route_output(self.host.fib, self.host.sysctls, dst=packet.daddr, mark=packet.mark)
+        if decision.dev is not None and packet.length > (mtu := self.host.mtu[decision.dev]):
+            self.host.refuse(skb, "EMSGSIZE", f"{packet.length} bytes do not fit the interface's {mtu}")
         else:
             self.local_out(skb, decision, "a local process")
 
-    def local_out(self, skb: Skb, decision: Decision, by: str) -> None:
+    def _route(self, destination: int, source: int, packet: Packet, *, any_source: bool = False) -> OutputDecision:
+        return route_output(
+            self.host.fib,
+            self.host.sysctls,
+            dst=destination,
+            src=source,
+            mark=packet.mark,
+            tos=packet.tos,
+            any_source=any_source,
+        )
+
+    def local_out(self, skb: Skb, decision: OutputDecision, by: str) -> None:
         """The way from the route lookup to LOCAL_OUT (__ip_local_out)."""
-        if decision.route is None:
+        if decision.dev is None:
             self.host.routed(skb, decision)
             skb.refuse(decision.errno or "ENETUNREACH", str(decision))
             return
         if not skb.packet.saddr:
-            skb.packet = skb.packet.with_(src=self.host.fib.source_of(decision.route))
+            skb.packet = skb.packet.with_(src=decision.source)
         self.host.write(Emitted(skb.number, self.host.name, skb.packet, by))
         self.host.routed(skb, decision)
-        self._take_route(skb, decision)
+        skb.decision, skb.dev_out = decision, decision.dev
         self._hooks.run(Hook.LOCAL_OUT, skb, None, skb.dev_out, self.output)
-
-    def _take_route(self, skb: Skb, decision: Decision) -> None:
-        """Out by the route's interface; an own address lies behind `lo`, whatever interface holds it."""
-        assert decision.route is not None
-        skb.decision = decision
-        skb.dev_out = "lo" if decision.route.type is RouteType.LOCAL else decision.route.dev
 
     def changed(self, walk: Walk, before: Packet) -> bool:
         """A hook function handed on another packet: does it need another route?
@@ -81,30 +91,27 @@ class IpOutput:
         )  # fmt: skip
         if walk.hook is not Hook.LOCAL_OUT or not moved:
             return True
-        decision = self.host.fib.lookup(packet.daddr, src=packet.saddr, mark=packet.mark, tos=packet.tos)
+        decision = self._route(packet.daddr, packet.saddr, packet, any_source=True)
         self.host.routed(skb, decision)
-        if decision.route is None:
+        if decision.dev is None:
             self.host.drop(skb, DropReason.NETFILTER_DROP, f"changed, and no route for it any more: {decision}")
             skb.refuse(decision.errno or "ENETUNREACH", str(decision))
             return False
-        self._take_route(skb, decision)
+        skb.decision, skb.dev_out = decision, decision.dev
         return True
 
     # ---------------------------------------------------------------- on its way out
 
     def output(self, skb: Skb) -> None:
         """Out of the host by POST_ROUTING (ip_output); this host hears its own broadcasts too (ip_mc_output)."""
-        daddr = skb.packet.daddr
-        if skb.dev_in is None and skb.dev_out != "lo" and self._heard_here(skb, daddr):
+        if skb.dev_in is None and skb.dev_out != "lo" and _is_heard_here(skb):
             copy = Skb(skb.packet, skb.number)
             copy.decision, copy.dev_out = skb.decision, skb.dev_out
             copy.ct, copy.direction, copy.ctstate = skb.ct, skb.direction, skb.ctstate
             self._hooks.run(Hook.POST_ROUTING, copy, None, copy.dev_out, self._loop_back)
-        self._hooks.run(Hook.POST_ROUTING, skb, skb.dev_in, skb.dev_out, self._finish_output)
-
-    def _heard_here(self, skb: Skb, daddr: int) -> bool:
-        assert skb.decision is not None and skb.decision.route is not None
-        return skb.decision.route.type is RouteType.BROADCAST or daddr in (ALL_HOSTS, LIMITED_BROADCAST)
+            if skb.sender:  # a process sent it, and the kernel has nothing else at hand: the copy comes in at once
+                self.host.wires.settle()
+        self._hooks.run(_POST_ROUTING, skb, skb.dev_in, skb.dev_out, self._finish_output)
 
     def _loop_back(self, skb: Skb) -> None:
         assert skb.dev_out is not None
@@ -112,8 +119,8 @@ class IpOutput:
 
     def _finish_output(self, skb: Skb) -> None:
         """Cut it to the interface's size if need be, and let it go (ip_finish_output)."""
-        assert skb.decision is not None
-        packet, mtu = skb.packet, self.host.mtu_of(skb.decision)
+        assert skb.decision is not None and skb.dev_out is not None
+        packet, mtu = skb.packet, self.host.mtu_of(skb.dev_out, skb.decision.route)
         if packet.length <= mtu and not skb.pieces:
             self._transmit(skb, packet, skb.number)
             return
@@ -135,23 +142,21 @@ class IpOutput:
         if dev == "lo":
             self.host.wires.carry(self.host, "lo", packet, number, looped=skb)
             return
+        peer, record = self.host.wires.peers.get((self.host.name, dev)), self.host.wires.record
+        if not peer and not record:
+            return
         next_hop = skb.decision.next_hop
-        peer = self.host.wires.peers.get((self.host.name, dev))
-        if peer and next_hop is not None and not self._resolves(skb, peer.host.owns(next_hop)):
+        if peer and next_hop is not None and not peer.host.owns(next_hop):
             # A real machine asks three times, a second apart, before it gives up; here that takes no time.
-            self.report(icmp.Error(icmp.UNREACHABLE, icmp.HOST), skb)
+            if check_again(self.host, skb):
+                self.report(icmp.Error(icmp.UNREACHABLE, icmp.HOST), skb)
             self.host.drop(skb, DropReason.NEIGH_FAILED, f"nobody on {dev} answers ARP for {format_address(next_hop)}")
             return
-        if record := self.host.wires.record:
+        if record:
             to = None if next_hop is None else format_address(next_hop)
             record(Sent(number, self.host.name, dev, packet, to, f"{peer.host.name}:{peer.dev}" if peer else None))
         if peer:
             self.host.wires.carry(peer.host, peer.dev, packet, number)
-
-    def _resolves(self, skb: Skb, owned: bool) -> bool:
-        """Whether ARP finds the next hop; broadcast and multicast need none."""
-        daddr = skb.packet.daddr
-        return owned or daddr >> 28 == 0xE or self._heard_here(skb, daddr)
 
     # ---------------------------------------------------------------- errors
 
@@ -160,22 +165,25 @@ class IpOutput:
         packet = skb.packet
         if not skb.unicast or not icmp.may_be_reported(packet):
             return
-        ours = self.host.fib.address_type(packet.daddr) is RouteType.LOCAL
+        passing = skb.options is not None and skb.options.next_hop is not None
+        local = skb.looped or self.host.fib.address_type(packet.daddr) is RouteType.LOCAL
+        ours = local and not passing
         saddr = packet.daddr if ours else self._address_for_errors(skb)
-        decision = self.host.fib.lookup(packet.saddr, src=saddr, tos=packet.tos & icmp.TOS_MASK)
-        if decision.route is None:
+        reply = reply_to(packet, skb.options, self.host.is_other) if packet.options else NOTHING
+        if reply is None:
             return
-        limited = icmp.LIMITED_TYPES >> error.type & 1 and (error.type, error.code) != (3, 4)
-        interval = self.host.sysctls.get("net.ipv4.icmp_ratelimit")
-        if (
-            limited
-            and decision.route.dev != "lo"
-            and not self.host.peer(packet.saddr).allows_icmp(self.host.now(), interval)
-        ):
+        to = reply.towards(packet.saddr, saddr)
+        decision = route_output(self.host.fib, self.host.sysctls, dst=to, src=saddr, tos=packet.tos & icmp.TOS_MASK)
+        if decision.dev is None:
+            return
+        if self._too_often(error, decision):
             self.host.note(skb, "no error is sent: icmp_ratelimit")
             return
-        saddr = saddr or self.host.fib.source_of(decision.route)
-        answer = icmp.error_packet(error, packet, saddr, self.host.default_ttl(), self.host.mtu_of(decision))
+        room = icmp.room_for_quotation(self.host.mtu_of(decision.dev, decision.route), reply.data)
+        if room <= icmp.LEAST_QUOTATION:
+            return
+        answer = icmp.error_packet(error, packet, decision.source or icmp.DUMMY_SOURCE, self.host.default_ttl(), room)
+        answer = reply.on(answer, self.host.time_of_day())
         self.local_out(Skb(answer, self.host.wires.new_number()), decision, "the kernel")
 
     def _address_for_errors(self, skb: Skb) -> int:
@@ -183,12 +191,18 @@ class IpOutput:
             return self.host.fib.select_address(skb.dev_in, skb.packet.saddr)
         return 0
 
-    def _too_often(self, error: icmp.Error, decision: Decision) -> bool:
+    def _too_often(self, error: icmp.Error, decision: OutputDecision) -> bool:
         """Whether icmp_ratelimit holds this error back; "fragmentation needed" and errors over `lo` never wait."""
-        assert decision.route is not None
-        if not icmp.LIMITED_TYPES >> error.type & 1 or decision.route.dev == "lo":
+        get = self.host.sysctls.get
+        if not get("net.ipv4.icmp_ratemask") >> error.type & 1 or decision.dev == "lo":
             return False
         if (error.type, error.code) == (icmp.UNREACHABLE, icmp.FRAGMENTATION_NEEDED):
             return False
-        interval = self.host.sysctls.get("net.ipv4.icmp_ratelimit")
-        return not self.host.peer(decision.question.dst).allows_icmp(self.host.now(), interval)
+        interval = get("net.ipv4.icmp_ratelimit")
+        return not self.host.peer(decision.dst).allows_icmp(self.host.now(), interval)
+
+
+def _is_heard_here(skb: Skb) -> bool:
+    """Whether the host that sends it gets a copy: of a broadcast, and of what goes to the group of all hosts."""
+    decision = skb.decision
+    return (isinstance(decision, OutputDecision) and decision.comes_back) or skb.packet.daddr == ALL_HOSTS

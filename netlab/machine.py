@@ -6,8 +6,9 @@ from typing import Final
 from netlab.names import DropReason
 from netlab.packet import Packet
 from netlab.peers import Peer, Peers
-from netlab.route import RouteType
-from netlab.routing import Decision, Fib
+from netlab.route import Route, RouteType
+from netlab.route_output import OutputDecision, route_output
+from netlab.routing import Fib
 from netlab.skb import Skb
 from netlab.sysctls import Sysctls
 from netlab.trace import Dropped, Event, Noted, Routed
@@ -16,6 +17,8 @@ from netlab.wires import Wires
 
 DEFAULT_MTU: Final = 1500  # bytes, of Ethernet
 LOOPBACK_MTU: Final = 65536
+DAY: Final = 86_400_000  # milliseconds
+TICK: Final = 4  # milliseconds: one at HZ=250, as most distributions build the kernel
 
 
 class Machine:
@@ -43,24 +46,29 @@ class Machine:
         return self.sysctls.get("net.ipv4.ip_default_ttl")
 
     def now(self) -> float:
-        """The time in milliseconds."""
-        return self.wires.clock.now * 1000
+        """The time in milliseconds. A step takes no time on the clock; yet the kernel's ticks between two go by."""
+        return self.wires.clock.now * 1000 + self.wires.steps * TICK
+
+    def time_of_day(self) -> int:
+        """Milliseconds since midnight UT, the time in ICMP messages and IP options."""
+        return int(self.now()) % DAY
+
+    def is_other(self, address: int) -> bool:
+        """Whether it is a unicast address, and none of this host's own."""
+        return self.fib.address_type(address) is RouteType.UNICAST
 
     def peer(self, address: int) -> Peer:
         """The account of errors sent to that address."""
         return self._peers.of(address, self.now())
 
-    def mtu_of(self, decision: Decision) -> int:
-        """The largest packet in bytes that can go the way of that decision."""
-        route = decision.route
-        assert route is not None and route.dev is not None
-        device = self.mtu["lo" if route.type is RouteType.LOCAL else route.dev]
-        return min(route.mtu, device) if route.mtu else device
+    def mtu_of(self, dev: str, route: Route | None) -> int:
+        """The largest packet in bytes that can leave by that interface and route."""
+        device = self.mtu[dev]
+        return min(route.mtu, device) if route is not None and route.mtu else device
 
     def source_for(self, destination: int) -> int:
         """The address that a local socket takes towards that destination; 0 where there is no route."""
-        route = self.fib.lookup(destination).route
-        return self.fib.source_of(route) if route else 0
+        return route_output(self.fib, self.sysctls, dst=destination).source
 
     # ---------------------------------------------------------------- the pen
 
@@ -81,6 +89,6 @@ class Machine:
         """The local sender's system call fails."""
         self.write(SendRefused(skb.number, self.name, errno, why))
 
-    def routed(self, skb: Skb, decision: Decision) -> None:
+    def routed(self, skb: Skb, decision: OutputDecision) -> None:
         """A route was looked up."""
         self.write(Routed(skb.number, self.name, skb.packet, decision))

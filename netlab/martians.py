@@ -44,7 +44,7 @@ class InputKind(StrEnum):
     """A martian: dropped in silence."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class InputDecision:
     """The outcome of the route lookup for a received packet."""
 
@@ -77,8 +77,11 @@ class InputDecision:
             return f"{self.kind}: {self.reason}, {self.lock}"
         return f"{self.kind}, {self.decision}" if self.decision else str(self.kind)
 
+    def __repr__(self) -> str:
+        return f"<InputDecision {self}>"
+
     def _repr_html_(self) -> str:
-        why = "".join(f"<li>{escape(line)}</li>" for line in (self.decision.why if self.decision else ()))
+        why = "".join(f"<li>{escape(line)}</li>" for line in self.why)
         return f"<p><b>{escape(str(self))}</b></p><ul>{why}</ul>"
 
 

@@ -10,6 +10,17 @@ from typing import Final
 class NetlabError(Exception):
     """Something a user wrote cannot be understood or done; the message says what and where, in one line."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in place of a traceback: the user's own line that led here, and the message."""
+        from pathlib import Path
+        from traceback import extract_tb
+
+        package = Path(__file__).parent
+        frames = [f for f in extract_tb(self.__traceback__) if package not in Path(f.filename).parents]
+        own = frames[-1] if frames else None
+        where = [f"line {own.lineno}: {own.line}"] if own and own.line else []
+        return [*where, f"{type(self).__name__}: {self}"]
+
 
 class Hook(IntEnum):
     """The five places where netfilter lets functions look at an IPv4 packet (enum nf_inet_hooks)."""

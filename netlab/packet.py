@@ -127,14 +127,14 @@ class Packet(NamedTuple):
             NetlabError: an unknown protocol or field, a value out of range.
         """
         packet = Packet(
-            _address("src", src), _address("dst", dst), protocol_number(proto), _as_bytes("payload", payload)
+            _address("src", src), _address("dst", dst), protocol_number(proto), as_bytes("payload", payload)
         )
         return packet._fitting().with_(**header)
 
     @classmethod
     def udp(cls, src: str, dst: str, sport: int, dport: int, payload: bytes | str = b"", **header: Any) -> "Packet":
         """A UDP packet with right checksums."""
-        data = _as_bytes("payload", payload)
+        data = as_bytes("payload", payload)
         length = min(8 + len(data), 0xFFFF)  # more than that is refused below, with the whole packet's length
         head = _UDP.pack(_within("sport", sport, 16), _within("dport", dport, 16), length, 0)
         return cls._with_checksum(src, dst, Proto.UDP, head + data, 6, header)
@@ -163,7 +163,7 @@ class Packet(NamedTuple):
             (20 + len(options)) // 4 << 4, parse_flags(flags), _within("window", window, 16), 0,
             _within("urgent", urgent, 16),
         )  # fmt: skip
-        return cls._with_checksum(src, dst, Proto.TCP, head + options + _as_bytes("payload", payload), 16, header)
+        return cls._with_checksum(src, dst, Proto.TCP, head + options + as_bytes("payload", payload), 16, header)
 
     @classmethod
     def icmp(
@@ -178,7 +178,7 @@ class Packet(NamedTuple):
             _within("id", id, 16),
             _within("seq", seq, 16),
         )
-        body = head + _as_bytes("payload", payload)
+        body = head + as_bytes("payload", payload)
         body = body[:2] + checksum(body).to_bytes(2, "big") + body[4:]
         return cls.ip(src, dst, Proto.ICMP, body, **header)
 
@@ -217,6 +217,8 @@ class Packet(NamedTuple):
                 raise MalformedPacket("header length", f"{header} bytes, only {len(data)} are there")
         bad = int.from_bytes(data[:header], "big") % 0xFFFF
         if length != len(data):
+            if bad:
+                raise MalformedPacket("checksum", f"{check:#06x} is wrong for this header", DropReason.IP_CSUM)
             if length > len(data):
                 raise MalformedPacket(
                     "total length", f"{length} bytes, only {len(data)} are there", DropReason.PKT_TOO_SMALL
@@ -407,7 +409,7 @@ class Packet(NamedTuple):
             elif field == "proto":
                 header["proto"] = protocol_number(value)
             elif field == "payload":
-                header["payload"] = _as_bytes(field, value)
+                header["payload"] = as_bytes(field, value)
             elif field == "options":
                 header["options"] = _padded(field, value)
             elif field == "checksum":
@@ -429,6 +431,11 @@ class Packet(NamedTuple):
         if self.length > 0xFFFF:
             raise NetlabError(f"payload: the packet would have {self.length} bytes, at most 65535 fit")
         return self
+
+    def one_hop_less(self) -> "Packet":
+        """A copy with one hop less to live: `with_(ttl=packet.ttl - 1)`, for every packet that is forwarded."""
+        saddr, daddr, proto, payload, ttl, tos, ip_id, frag, options, check, mark = self
+        return _new_packet(Packet, (saddr, daddr, proto, payload, ttl - 1, tos, ip_id, frag, options, check, mark))
 
     def _readdressed(self, before: "Packet") -> "Packet":
         """The transport checksum brought along after an address changed (it covers a pseudo header with both)."""
@@ -534,6 +541,13 @@ def checksum(data: bytes) -> int:
     return 0xFFFF - (total or (0xFFFF if number else 0))
 
 
+def udplite_checksum_ok(packet: Packet, coverage: int) -> bool:
+    """Whether a UDP-Lite checksum is right over the first `coverage` bytes; 0 never is (RFC 3828)."""
+    payload = packet.payload
+    covered = _pseudo(packet.saddr, packet.daddr, packet.proto, len(payload)) + payload[:coverage]
+    return payload[6:8] != b"\0\0" and checksum(covered) == 0
+
+
 def protocol_number(proto: int | str) -> int:
     """6 for `tcp`, `6` or 6.
 
@@ -621,13 +635,18 @@ def _address(field: str, value: Any) -> int:
 
 def _padded(field: str, options: Any) -> bytes:
     """Options as they stand in a header: filled up to whole words, of which ten fit."""
-    data = _as_bytes(field, options)
+    data = as_bytes(field, options)
     if len(data) > 40:
         raise NetlabError(f"{field}: {len(data)} bytes, at most 40 fit")
     return data + bytes(-len(data) % 4)
 
 
-def _as_bytes(field: str, value: Any) -> bytes:
+def as_bytes(field: str, value: Any) -> bytes:
+    """Bytes as they are, text as UTF-8; `field` is what an error message calls it.
+
+    Raises:
+        NetlabError: neither bytes nor text.
+    """
     if isinstance(value, str):
         return value.encode()
     if not isinstance(value, bytes | bytearray | memoryview):

@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 XRLIM_BURST: Final = 6  # so many errors may follow one another before icmp_ratelimit bites
-ERROR_COST, ERROR_BURST = (
-    1000,
-    5000,
-)  # ms; net.ipv4.route.error_cost and error_burst, which belong to the whole machine
+ERROR_COST, ERROR_BURST = 1000, 5000  # ms; net.ipv4.route.error_cost and error_burst, of the whole machine
 REDIRECT_LOAD: Final = 20  # ms: the pause after a redirect, doubled with every further one
 REDIRECT_NUMBER: Final = 9  # so many redirects unheeded, and no more are sent
 REDIRECT_SILENCE: Final = REDIRECT_LOAD << REDIRECT_NUMBER + 1  # ms without redirects, and counting begins anew
@@ -27,8 +24,11 @@ class Peer:
     redirects: int = 0
 
     def allows_icmp(self, now: float, interval: int) -> bool:
-        """Whether net.ipv4.icmp_ratelimit (`interval`, ms) lets another error go; 0 is no limit."""
-        return not interval or self._take(now, interval, XRLIM_BURST * interval)
+        """Whether net.ipv4.icmp_ratelimit (`interval`, ms) lets another error go.
+
+        0 is no limit, but it empties the account that the other two limits share.
+        """
+        return (now == self.last and not interval) or self._take(now, interval, XRLIM_BURST * interval)
 
     def allows_unreachable(self, now: float) -> bool:
         """Whether another "no way on" may be told."""

@@ -6,8 +6,9 @@ leisure: ACCEPT, DROP, REPEAT (call the function that queued it once more), with
 
 from collections.abc import Callable
 from html import escape
+from typing import Any
 
-from netlab.hooks import Answer, HookState, Walk
+from netlab.hooks import VERDICT_MASK, Answer, HookState, Walk, blame, is_verdict
 from netlab.names import Hook, NetlabError, Verdict
 from netlab.packet import Packet
 from netlab.trace import Noted, Trace
@@ -52,7 +53,7 @@ class NfQueue:
     """One queue of a host. Without a program bound to it, whatever is queued there is dropped."""
 
     def __init__(
-        self, number: int, host: str, wires: Wires, resume: Callable[[Walk, Verdict, Packet | None], None]
+        self, number: int, host: str, wires: Wires, resume: Callable[[Walk, int, Packet | None, str], None]
     ) -> None:
         self.number = number
         self.host = host
@@ -67,20 +68,29 @@ class NfQueue:
         """Listen. `program(packet, state)` answers each packet as soon as the kernel has set it aside.
 
         Without a program packets wait in `waiting` until somebody answers them by hand.
+
+        Raises:
+            NetlabError: the program cannot be called.
         """
+        if program is not None and not callable(program):
+            raise NetlabError(f"a queue's program must be callable, {program!r} is not")
         self._bound = True
         self._program = program
         return self
 
-    def unbind(self) -> None:
+    def unbind(self) -> Trace:
         """Stop listening: the kernel drops what still waits, as when the program's socket is closed."""
         self._bound = False
-        for queued in list(self.waiting):
-            self.answer(queued, Verdict.DROP)
+        with self._wires.step(f"nobody listens to queue {self.number} any more") as trace:
+            for queued in list(self.waiting):
+                self._lose(queued, "nobody listens any more")
+        return trace
 
-    def take(self, walk: Walk) -> bool:
-        """Set a packet aside; False where nobody listens or the queue is full."""
-        if not self._bound or len(self.waiting) >= MAX_WAITING:
+    def take(self, walk: Walk) -> bool | None:
+        """Set a packet aside (True); None where nobody listens, False where the queue is full."""
+        if not self._bound:
+            return None
+        if len(self.waiting) >= MAX_WAITING:
             return False
         self._last_id += 1
         queued = QueuedPacket(self, walk, self._last_id)
@@ -94,19 +104,19 @@ class NfQueue:
         """Answer one waiting packet: see `QueuedPacket.answer`.
 
         Raises:
-            NetlabError: it does not wait here, or the verdict is none.
+            NetlabError: it does not wait here, or the verdict is none that a program may give; it waits on.
         """
         if queued not in self.waiting:
             raise NetlabError(f"packet {queued.id} does not wait in queue {self.number}: was it answered before?")
-        if isinstance(verdict, bool) or verdict not in _VERDICTS:
-            raise NetlabError(f"{verdict!r} is no verdict")
+        if refusal := _refusal(verdict):
+            raise NetlabError(refusal)
         if packet is not None and not isinstance(packet, Packet):
             raise NetlabError(f"{packet!r} is no packet")
-        verdict = Verdict(verdict)
-        self.waiting.remove(queued)
-        with self._wires.step(f"queue {self.number} answers {verdict}: {queued.packet}") as trace:
-            self._note(queued._walk, f"queue {self.number}: the program answers {verdict}")
-            self._resume(queued._walk, verdict, packet)
+        name = Verdict(verdict & VERDICT_MASK)
+        with self._wires.step(f"queue {self.number} answers {name}: {queued.packet}") as trace:
+            self.waiting.remove(queued)
+            self._note(queued._walk, f"queue {self.number}: the program answers {name}")
+            self._resume(queued._walk, verdict, packet, "the queue's program answered DROP")
         return trace
 
     def _ask(self, queued: QueuedPacket) -> None:
@@ -114,19 +124,31 @@ class NfQueue:
         walk = queued._walk
         if queued not in self.waiting or self._program is None:
             return
+        state = HookState(walk.hook, self.host, walk.dev_in, walk.dev_out, walk.skb)
         try:
-            answer = self._program(queued.packet, HookState(walk.hook, self.host, walk.dev_in, walk.dev_out, walk.skb))
-            # A packet alone is a tuple too, but no answer.
-            if isinstance(answer, tuple) and not isinstance(answer, Packet):
-                self.answer(queued, *answer)
-            else:
-                self.answer(queued, answer)
+            answer: Any = self._program(queued.packet, state)
         except Exception as problem:
-            if queued in self.waiting:
-                self._note(walk, f"the program of queue {self.number} failed: {type(problem).__name__}: {problem}")
-                self.answer(queued, Verdict.DROP)
-            else:
-                raise
+            self._fail(queued, f"it raised {blame(problem)}")
+            return
+        verdict, packet = answer, None
+        if isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], Packet):
+            verdict, packet = answer
+        if not is_verdict(verdict):
+            self._fail(queued, f"it answered {verdict!r}, which is no verdict")
+        elif refusal := _refusal(verdict):
+            self._note(walk, f"queue {self.number}: {refusal}, the packet waits on")
+        elif queued in self.waiting:  # the program has not answered by hand meanwhile
+            self.answer(queued, verdict, packet)
+
+    def _fail(self, queued: QueuedPacket, how: str) -> None:
+        why = f"the program of queue {self.number} failed: {how}"
+        self._note(queued._walk, why)
+        self._lose(queued, why)
+
+    def _lose(self, queued: QueuedPacket, why: str) -> None:
+        if queued in self.waiting:
+            self.waiting.remove(queued)
+            self._resume(queued._walk, Verdict.DROP, None, why)
 
     def _note(self, walk: Walk, text: str) -> None:
         if record := self._wires.record:
@@ -146,4 +168,10 @@ class NfQueue:
         )
 
 
-_VERDICTS = frozenset(Verdict)
+def _refusal(verdict: object) -> str:
+    """Why the kernel does not take this verdict from a program (`verdicthdr_get`); empty where it does."""
+    if not is_verdict(verdict):
+        return f"{verdict!r} is no verdict"
+    if verdict == Verdict.STOLEN:
+        return "the kernel takes STOLEN from hook functions only, not from a program (EINVAL)"
+    return ""

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
+from html import escape
 from typing import Final
 
-from netlab.addresses import Prefix, format_address
+from netlab.addresses import Prefix, format_address, mask_of
 
 
 class RouteType(StrEnum):
@@ -46,8 +47,8 @@ DEFAULT, MAIN, LOCAL = 253, 254, 255
 TABLE_NAMES: Final[dict[int, str]] = {DEFAULT: "default", MAIN: "main", LOCAL: "local"}
 
 PROTOCOL_NAMES: Final[dict[int, str]] = {
-    1: "redirect", 2: "kernel", 3: "boot", 4: "static", 8: "gated", 9: "ra", 10: "mrt", 11: "zebra",
-    12: "bird", 13: "dnrouted", 14: "xorp", 15: "ntk", 16: "dhcp", 18: "keepalived", 42: "babel", 99: "openr", 186: "bgp",
+    1: "redirect", 2: "kernel", 3: "boot", 4: "static", 8: "gated", 9: "ra", 10: "mrt", 11: "zebra", 12: "bird",
+    13: "dnrouted", 14: "xorp", 15: "ntk", 16: "dhcp", 18: "keepalived", 42: "babel", 99: "openr", 186: "bgp",
     187: "isis", 188: "ospf", 189: "rip", 192: "eigrp",
 }  # fmt: skip
 """Who installed a route, by the names of iproute2's rt_protos."""
@@ -59,7 +60,7 @@ def table_name(number: int) -> str:
     return TABLE_NAMES.get(number, str(number))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Route:
     """One entry of a routing table.
 
@@ -85,7 +86,7 @@ class Route:
     onlink: bool = False
     """Take the gateway for reachable on `dev` though no route says so."""
     mtu: int | None = None
-    next_hop_scope: Scope = field(default=Scope.NOWHERE, compare=False, repr=False)
+    next_hop_scope: Scope = field(default=Scope.NOWHERE, compare=False)
     """How near the next hop is (nhc_scope), set by Fib.add: LINK for a gateway, HOST for whatever is on the link."""
 
     @property
@@ -102,31 +103,36 @@ class Route:
         """The line of `ip route show table all`, without its trailing space."""
         return self.words()
 
-    def words(self, *, show_table: bool = True) -> str:
-        """The words of `ip route show`; without `show_table` as when one table was asked for."""
-        parts = [] if self.type is RouteType.UNICAST else [str(self.type)]
-        parts.append(str(self.prefix))
-        if self.tos:
-            parts.append(f"tos 0x{self.tos:02x}")
-        if self.gateway is not None:
-            parts.append(f"via {format_address(self.gateway)}")
-        if self.dev is not None:
-            parts.append(f"dev {self.dev}")
-        if show_table and self.table != MAIN:
-            parts.append(f"table {table_name(self.table)}")
-        if self.protocol != BOOT:
-            parts.append(f"proto {PROTOCOL_NAMES.get(self.protocol, self.protocol)}")
-        if self.scope is not Scope.GLOBAL:
-            parts.append(f"scope {self.scope}")
-        if self.source is not None:
-            parts.append(f"src {format_address(self.source)}")
-        if self.metric:
-            parts.append(f"metric {self.metric}")
-        if self.onlink:
-            parts.append("onlink")
-        if self.mtu is not None:
-            parts.append(f"mtu {self.mtu}")
-        return " ".join(parts)
+    def __repr__(self) -> str:
+        return f"<Route {self}>"
+
+    def _repr_html_(self) -> str:
+        return f"<code>{escape(str(self))}</code>"
+
+    def words(self, *, show_table: bool = True, linkdown: bool = False) -> str:
+        """The words of `ip route show`.
+
+        Args:
+            show_table: name the table unless it is main; off when one table was asked for.
+            linkdown: its interface has no carrier.
+        """
+        tos, mtu = self.tos, self.mtu
+        parts = (
+            self.type if self.type is not RouteType.UNICAST else "",
+            str(self.prefix),
+            f"tos 0x{tos:02x}" if tos else "",
+            f"via {format_address(self.gateway)}" if self.gateway is not None else "",
+            f"dev {self.dev}" if self.dev is not None else "",
+            f"table {table_name(self.table)}" if show_table and self.table != MAIN else "",
+            f"proto {PROTOCOL_NAMES.get(self.protocol, self.protocol)}" if self.protocol != BOOT else "",
+            f"scope {self.scope}" if self.scope is not Scope.GLOBAL else "",
+            f"src {format_address(self.source)}" if self.source is not None else "",
+            f"metric {self.metric}" if self.metric else "",
+            "onlink" if self.onlink else "",
+            "linkdown" if linkdown else "",
+            f"mtu {mtu}" if mtu is not None else "",
+        )
+        return " ".join(filter(None, parts))
 
 
 class RuleAction(StrEnum):
@@ -150,7 +156,7 @@ LEGACY_TOS: Final = 0x1C
 """The bits of the type-of-service byte that routes and rules compare (INET_DSCP_LEGACY_TOS_MASK)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Rule:
     """One line of `ip rule`: which packets are looked up in which table.
 
@@ -177,17 +183,38 @@ class Rule:
     protocol: int = BOOT
     """Who added it; the three that a host starts with are the kernel's."""
 
+    @property
+    def matches_all(self) -> bool:
+        """It has no condition, as the three rules that every host starts with."""
+        return self == Rule(priority=self.priority, action=self.action, table=self.table, protocol=self.protocol)
+
     def matches(self, dst: int, src: int, iif: str, oif: str | None, mark: int, tos: int) -> bool:
         """Whether the rule applies (fib_rule_match in net/core/fib_rules.c)."""
         hit = (
-            src in self.source
-            and dst in self.destination
+            not (src ^ self.source.address) & mask_of(self.source.length)
+            and not (dst ^ self.destination.address) & mask_of(self.destination.length)
             and (self.iif is None or self.iif == iif)
             and (self.oif is None or self.oif == oif)
-            and not (self.mark ^ mark) & self.mask
+            and not (mark ^ self.mark) & self.mask
             and (not self.tos or self.tos == tos & LEGACY_TOS)
         )
         return hit is not self.invert
+
+    def misfit(self, dst: int, src: int, iif: str, oif: str | None, mark: int, tos: int) -> str:
+        """Why the rule does not apply to a packet, in words."""
+        if self.invert:
+            return "the packet is one of those that `not` leaves out"
+        if src not in self.source:
+            return f"the source is {format_address(src)}"
+        if dst not in self.destination:
+            return f"the destination is {format_address(dst)}"
+        if self.iif not in (None, iif):
+            return f"the packet came in by {iif}" if iif != "lo" else "the packet was made here (iif lo)"
+        if self.oif not in (None, oif):
+            return f"the sender is bound to {oif}" if oif else "the sender is bound to no interface"
+        if (mark ^ self.mark) & self.mask:
+            return f"the packet's mark is {hexadecimal(mark)}"
+        return f"the packet's tos is 0x{tos:02x}"
 
     def repeats(self, other: "Rule") -> bool:
         """Whether the kernel refuses this rule because `other` is there (rule_exists, fib4_rule_compare).
@@ -203,30 +230,39 @@ class Rule:
         )
 
     def __str__(self) -> str:
-        """The line of `ip rule`, without its trailing space."""
+        """The line of `ip rule`, without its line end."""
         return f"{self.priority}:\t{self.words()}"
+
+    def __repr__(self) -> str:
+        return f"<Rule {self.priority}: {self.words()}>"
+
+    def _repr_html_(self) -> str:
+        return f"<code>{escape(str(self))}</code>"
 
     def words(self) -> str:
         """`from all fwmark 0x1 lookup 100`."""
-        parts = ["not"] if self.invert else []
-        parts.append(f"from {self.source if self.source.length else 'all'}")
-        if self.destination.length:
-            parts.append(f"to {self.destination}")
-        if self.tos:
-            parts.append(f"tos 0x{self.tos:02x}")
-        if self.mark or self.mask:
-            mask = "" if self.mask == 0xFFFFFFFF else f"/{hexadecimal(self.mask)}"
-            parts.append(f"fwmark {hexadecimal(self.mark)}{mask}")
-        if self.iif is not None:
-            parts.append(f"iif {self.iif}")
-        if self.oif is not None:
-            parts.append(f"oif {self.oif}")
-        parts.append(str(self.action))
-        if self.action is RuleAction.LOOKUP:
-            parts.append(table_name(self.table))
-        if self.protocol not in (BOOT, KERNEL):
-            parts.append(f"proto {PROTOCOL_NAMES.get(self.protocol, self.protocol)}")
-        return " ".join(parts)
+        mask = "" if self.mask == 0xFFFFFFFF else f"/{hexadecimal(self.mask)}"
+        boot = self.protocol in (BOOT, KERNEL)
+        parts = (
+            "not" if self.invert else "",
+            f"from {self.source if self.source.length else 'all'}",
+            f"to {self.destination}" if self.destination.length else "",
+            f"tos 0x{self.tos:02x}" if self.tos else "",
+            f"fwmark {hexadecimal(self.mark)}{mask}" if self.mark or self.mask else "",
+            f"iif {self.iif}" if self.iif is not None else "",
+            f"oif {self.oif}" if self.oif is not None else "",
+            f"lookup {table_name(self.table)}" if self.action is RuleAction.LOOKUP else str(self.action),
+            "" if boot else f"proto {PROTOCOL_NAMES.get(self.protocol, self.protocol)}",
+        )
+        return " ".join(filter(None, parts))
+
+
+DEFAULT_RULES: Final = (
+    Rule(priority=0, table=LOCAL, protocol=KERNEL),
+    Rule(priority=32766, table=MAIN, protocol=KERNEL),
+    Rule(priority=32767, table=DEFAULT, protocol=KERNEL),
+)
+"""What every host starts with."""
 
 
 def hexadecimal(number: int) -> str:

@@ -2,12 +2,12 @@
 
 Tables are plain dicts, one for each prefix length. A decision keeps the tables as its lookup saw them (the Fib works on
 copies after the next change), so it can say at any later time why the winner won.
-Sources: net/ipv4/fib_trie.c (fib_table_lookup, fib_table_insert), net/ipv4/fib_rules.c, include/net/ip_fib.h (fib_lookup).
+Sources: fib_trie.c (fib_table_lookup, fib_table_insert) and fib_rules.c in net/ipv4, include/net/ip_fib.h (fib_lookup).
 """
 
 from collections.abc import Iterator, Sequence
 from html import escape
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from netlab.addresses import Prefix, format_address, mask_of
 from netlab.names import NetlabError
@@ -103,6 +103,28 @@ class RouteTable:
     def __repr__(self) -> str:
         return f"<RouteTable {table_name(self.number)}: {len(self)} routes>"
 
+    def _repr_html_(self) -> str:
+        rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells(route))}</tr>" for route in self)
+        head = "".join(f"<th scope=col>{title}</th>" for title in COLUMNS)
+        caption = f"<caption>Routing table {table_name(self.number)}</caption>"
+        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+COLUMNS: Final = ("destination", "type", "gateway", "interface", "metric", "preferred source")
+
+
+def cells(route: Route) -> tuple[str, ...]:
+    """A route as a row of a table in a notebook."""
+    gateway = "on the link" if route.gateway is None else format_address(route.gateway)
+    return (
+        str(route.prefix),
+        str(route.type),
+        "" if route.dev is None else gateway,
+        route.dev or "",
+        str(route.metric),
+        "" if route.source is None else format_address(route.source),
+    )
+
 
 def preference(route: Route) -> tuple[int, int]:
     """What orders the routes of one network: the higher tos, then the lower metric."""
@@ -124,8 +146,11 @@ class Search(NamedTuple):
     """One leg of a lookup: a rule and the steps through its table."""
 
     rule: Rule | None
+    """None: no rule of anyone's own is in force, and the leg is one of the kernel's two."""
     table: int
     steps: Sequence[Step]
+    matches_all: bool
+    """The rule need not be asked."""
 
 
 class Decision:
@@ -133,7 +158,7 @@ class Decision:
 
     Attributes:
         route: the winner; None when there is none or it refuses (see `refused_by`).
-        errno: `ENETUNREACH` no route, `EHOSTUNREACH` unreachable, `EACCES` prohibit, `EINVAL` blackhole; None on success.
+        errno: `ENETUNREACH` no route, `EHOSTUNREACH` unreachable, `EACCES` prohibit, `EINVAL` blackhole; None: success.
         rule: the rule that decided; None when no rule did.
         refused_by: the blackhole, unreachable or prohibit route that decided, if one did.
     """
@@ -171,7 +196,7 @@ class Decision:
 
     @property
     def next_hop(self) -> int | None:
-        """The address whose MAC address the frame gets: the gateway, or the destination itself; None without a route."""
+        """Whose MAC address the frame gets: the gateway's, or the destination's own; None without a route."""
         if self.route is None:
             return None
         return self.question.dst if self.route.hop is None else self.route.hop
@@ -211,9 +236,9 @@ class Plan:
             both = self._steps[LOCAL] + self._steps[MAIN]
             both.sort(key=lambda step: step[0], reverse=True)  # stable: local stays before main at equal length
             self._steps[LOCAL] = self._steps[MAIN] = both
-            self.searches = [Search(None, number, self.steps(number)) for number in (MAIN, DEFAULT)]
+            self.searches = [Search(None, number, self.steps(number), True) for number in (MAIN, DEFAULT)]
         else:
-            self.searches = [Search(rule, rule.table, self.steps(rule.table)) for rule in rules]
+            self.searches = [Search(rule, rule.table, self.steps(rule.table), rule.matches_all) for rule in rules]
 
     def steps(self, table: int) -> Sequence[Step]:
         """The way through one table, which for local and main is one way as long as they are searched together."""
@@ -222,47 +247,44 @@ class Plan:
     def decide(self, question: Question, scope: int = Scope.GLOBAL) -> Decision:
         """Search rule by rule (fib_lookup); a throw route and an empty-handed table send on to the next."""
         dst, src, iif, oif, mark, tos = question
-        for rule, _, steps in self.searches:
+        for rule, _, steps, matches_all in self.searches:
             if rule is not None:
-                if not rule.matches(dst, src, iif or "lo", oif, mark, tos):
+                if not (matches_all or rule.matches(dst, src, iif or "lo", oif, mark, tos)):
                     continue
                 if rule.action is not RuleAction.LOOKUP:
                     return Decision(None, ERRNO_OF_ACTION[rule.action], rule, None, question, self)
             route = search(steps, dst, oif, tos, scope)
             if route is None or route.type is RouteType.THROW:
                 continue
-            rule = rule or self.rule_of_table[route.table]
-            errno = ERRNO_OF_TYPE.get(route.type)
-            if errno:
-                return Decision(None, errno, rule, route, question, self)
-            return Decision(route, None, rule, None, question, self)
+            decider = rule or self.rule_of_table[route.table]
+            if route.type in ERRNO_OF_TYPE:
+                return Decision(None, ERRNO_OF_TYPE[route.type], decider, route, question, self)
+            return Decision(route, None, decider, None, question, self)
         return Decision(None, "ENETUNREACH", None, None, question, self)
 
     def explain(self, decision: Decision) -> Iterator[str]:
         """Walk the same way again, in words."""
         dst, src, iif, oif, mark, tos = decision.question
-        decider = decision.route or decision.refused_by
-        if self.merged:
-            yield "no rule was ever added or deleted: the kernel searches tables local and main together, then default"
-        for rule, table, steps in self.searches:
-            if rule is not None and not rule.matches(dst, src, iif or "lo", oif, mark, tos):
-                yield f"rule {rule.priority} ({rule.words()}): does not match this packet"
-                continue
-            if rule is not None and rule.action is not RuleAction.LOOKUP:
-                yield f"rule {rule.priority} ({rule.words()}): matches, and its answer is {decision.errno}"
-                return
-            heading = "tables local and main" if self.merged and table == MAIN else f"table {table_name(table)}"
-            if rule is not None:
+        for rule, table, steps, _ in self.searches:
+            if rule is None:
+                heading = "tables local and main, searched as one" if table == MAIN else "table default"
+            else:
                 heading = f"rule {rule.priority} ({rule.words()})"
+                if not rule.matches(dst, src, iif or "lo", oif, mark, tos):
+                    yield f"{heading}: passed over, {rule.misfit(dst, src, iif or 'lo', oif, mark, tos)}"
+                    continue
+                if rule.action is not RuleAction.LOOKUP:
+                    yield f"{heading}: applies, and its answer is {decision.errno}"
+                    return
             candidates = [route for mask, networks in steps for route in networks.get(dst & mask, ())]
             if not candidates:
                 yield f"{heading}: no prefix contains {format_address(dst)}"
                 continue
             winner = search(steps, dst, oif, tos)
-            count = f"{len(candidates)} route{'s' if len(candidates) > 1 else ''}"
-            yield f"{heading}: the prefix of {count} contains {format_address(dst)}"
+            routes = "1 route matches" if len(candidates) == 1 else f"{len(candidates)} routes match"
+            yield f"{heading}: {routes} {format_address(dst)}"
             yield from (f"  {route}: {verdict(route, winner, oif, tos)}" for route in candidates)
-            if winner is not None and winner is decider:
+            if winner is not None and winner.type is not RouteType.THROW:
                 return
         yield "no rule led to a route: ENETUNREACH"
 

@@ -16,7 +16,7 @@ from netlab.sysctls import Sysctls
 LOOPBACK: Final = 0x7F000001
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class OutputDecision:
     """Where a local packet goes, or the error that its sender gets."""
 
@@ -30,8 +30,13 @@ class OutputDecision:
     """What sendto() fails with; None on success."""
     decision: Decision | None = None
     """The lookup; None when the kind of address settled it."""
-    why: str = ""
-    """What settled it when that was not the lookup."""
+    settled: str = ""
+    """What settled it when that was not the lookup, in words."""
+
+    @property
+    def why(self) -> tuple[str, ...]:
+        """The reasons in plain words: those of the lookup, or what settled it without one."""
+        return (*(self.decision.why if self.decision else ()), *([self.settled] if self.settled else []))
 
     @property
     def next_hop(self) -> int | None:
@@ -65,14 +70,24 @@ class OutputDecision:
         kind = "" if self.type is RouteType.UNICAST else f"{self.type} "
         return f"{kind}{format_address(self.dst)}{via} dev {self.dev} src {format_address(self.source)}"
 
+    def __repr__(self) -> str:
+        return f"<OutputDecision {self}>"
+
     def _repr_html_(self) -> str:
-        reasons = self.decision.why if self.decision else (self.why,)
-        lines = "".join(f"<li>{escape(line)}</li>" for line in reasons)
+        lines = "".join(f"<li>{escape(line)}</li>" for line in self.why)
         return f"<p><code>{escape(str(self))}</code></p><ul>{lines}</ul>"
 
 
 def route_output(
-    fib: Fib, sysctls: Sysctls, *, dst: int, src: int = 0, oif: str | None = None, mark: int = 0, tos: int = 0
+    fib: Fib,
+    sysctls: Sysctls,
+    *,
+    dst: int,
+    src: int = 0,
+    oif: str | None = None,
+    mark: int = 0,
+    tos: int = 0,
+    any_source: bool = False,
 ) -> OutputDecision:
     """Route a packet that a local process sends, as `ip route get DST from SRC oif DEV mark MARK` shows it.
 
@@ -85,17 +100,17 @@ def route_output(
         oif: the interface that the sender is bound to (SO_BINDTODEVICE).
         mark: the packet's mark.
         tos: the type-of-service byte.
+        any_source: the source need not be this host's own: the packet exists, and is routed again.
 
     Raises:
         NetlabError: there is no interface `oif`.
     """
-    group = is_multicast(dst) or dst == LIMITED_BROADCAST
 
     def localnet(dev: str) -> bool:
         return sysctls.conf(dev).route_localnet
 
     def fail(errno: str, why: str, decision: Decision | None = None) -> OutputDecision:
-        return OutputDecision(dst, src, errno=errno, decision=decision, why=why)
+        return OutputDecision(dst, src, errno=errno, decision=decision, settled=why)
 
     def out(dev: str, source: int, why: str = "", decision: Decision | None = None) -> OutputDecision:
         """The last checks, and what kind of destination it is (__mkroute_output)."""
@@ -107,21 +122,18 @@ def route_output(
             kind = RouteType.BROADCAST
         elif is_multicast(dst):
             kind = RouteType.MULTICAST
-        return OutputDecision(dst, source, dev, kind, decision=decision, why=why)
+        return OutputDecision(dst, source, dev, kind, decision=decision, settled=why)
 
-    if src:
+    if src and not any_source:
         if is_multicast(src) or src == LIMITED_BROADCAST:
             return fail("EINVAL", "the source is a multicast or broadcast address")
         owner = fib.device_of(src)
-        if group and oif is None:
-            if owner is None:
-                return fail("ENETUNREACH", "the source is no address of this host")
-            return out(owner, src, f"to a group: by the interface of the source, {owner}")
         if owner is None:
             return fail("ENETUNREACH", "the source is no address of this host")
+        if oif is None and (is_multicast(dst) or dst == LIMITED_BROADCAST):
+            return out(owner, src, f"to all on a link: by the interface of the source, {owner}")
     if oif is not None:
-        own_link = dst == LIMITED_BROADCAST or dst >> 8 == LOCAL_MULTICAST
-        if own_link:
+        if dst == LIMITED_BROADCAST or dst >> 8 == LOCAL_MULTICAST:
             source = src or fib.select_address(oif, scope=Scope.LINK, localnet=localnet(oif))
             return out(oif, source, f"never leaves the link: by the interface asked for, {oif}")
         if not src and is_multicast(dst):

@@ -222,8 +222,8 @@ def parse_route(text: str) -> Route:
         given.setdefault("scope", Scope.LINK)
     if kind in (RouteType.LOCAL, RouteType.BROADCAST):
         given.setdefault("table", LOCAL)
-    # `via 0.0.0.0` names no gateway; it only widens the scope.
-    given["gateway"] = given.get("gateway") or None
+    # `via 0.0.0.0` names no gateway, it only widens the scope; `src 0.0.0.0` says nothing.
+    given |= {name: given.get(name) or None for name in ("gateway", "source")}
     return Route(**given)
 
 
@@ -250,8 +250,8 @@ def parse_routes(text: str) -> list[Route]:
 
 
 def printed_route(line: str) -> Route:
-    """One printed line. Unlike what is typed, it leaves nothing to fill in; `linkdown` is a state of the device."""
-    return Route(**route_fields(Words(line.removesuffix(" ").removesuffix(" linkdown"))))
+    """One printed line. Unlike what is typed, it leaves nothing to fill in; `linkdown` is a state of the interface."""
+    return Route(**route_fields(Words(line.replace(" linkdown", ""))))
 
 
 def read_line(number: int, line: str, read: Callable[[str], Any]) -> Any:
@@ -336,10 +336,12 @@ def format_routes(fib: Fib, table: int | None = MAIN) -> str:
         NetlabError: there is no such table.
     """
     if table is None:
-        return "".join(f"{route} \n" for each in fib.tables for route in each)
-    if table not in fib:
+        shown = [route for each in fib.tables for route in each]
+    elif table in fib:
+        shown = list(fib.table(table))
+    else:
         raise NetlabError(f"table {TABLE_NAMES.get(table, table)}: Error: ipv4: FIB table does not exist.")
-    return "".join(f"{route.words(show_table=False)} \n" for route in fib.table(table))
+    return "".join(f"{r.words(show_table=table is None, linkdown=fib.is_linkdown(r))} \n" for r in shown)
 
 
 def format_rules(fib: Fib) -> str:

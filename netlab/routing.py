@@ -5,16 +5,18 @@ longest matching prefix wins, then the lowest metric. Sources: net/ipv4/fib_sema
 fib_frontend.c (the routes that addresses bring), fib_rules.c, net/core/fib_rules.c, devinet.c.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from html import escape
-from typing import Final, NamedTuple
+from typing import Final
 
 from netlab.addresses import InterfaceAddress, Prefix
+from netlab.interface_addresses import Address, Interfaces
 from netlab.names import NetlabError
 from netlab.route import (
     BOOT,
     DEFAULT,
+    DEFAULT_RULES,
     EVERYWHERE,
     KERNEL,
     LEGACY_TOS,
@@ -42,25 +44,6 @@ LEAST_SCOPE: Final = {RouteType.LOCAL: Scope.HOST, RouteType.BROADCAST: Scope.LI
 """The widest scope that a route of a type may have (fib_props)."""
 
 
-class Address(NamedTuple):
-    """An address of an interface as the kernel keeps it."""
-
-    address: int
-    length: int
-    secondary: bool
-    """Not the first of its subnet: it brings no connected route and is never chosen as a source by itself."""
-
-    @property
-    def network(self) -> Prefix:
-        """The on-link network."""
-        return InterfaceAddress(self.address, self.length).network
-
-    @property
-    def scope(self) -> Scope:
-        """`host` for 127/8, else `global`, as `ip address add` sets it."""
-        return Scope.HOST if self.address >> 24 == 127 else Scope.GLOBAL
-
-
 class Fib:
     """Interfaces' addresses, routing tables and rules of one host.
 
@@ -74,16 +57,14 @@ class Fib:
     """
 
     def __init__(self, interfaces: Iterable[str] = ()) -> None:
-        self._addresses: dict[str, tuple[Address, ...]] = dict.fromkeys(("lo", *interfaces), ())
-        self._owners: dict[int, str] = {}
+        self._interfaces = Interfaces(interfaces)
         self._tables = {number: RouteTable(number) for number in (LOCAL, MAIN)}
-        self._rules: tuple[Rule, ...] = (
-            Rule(priority=0, table=LOCAL, protocol=KERNEL), Rule(priority=32766, table=MAIN, protocol=KERNEL), Rule(priority=32767, table=DEFAULT, protocol=KERNEL),
-        )  # fmt: skip
+        self._rules: tuple[Rule, ...] = DEFAULT_RULES
         self.custom_rules = False
         """Some rule has been added or deleted, at any time: local and main are separate from then on."""
         self.custom_local_routes = False
         """Some route of type local has been added by hand, at any time."""
+        self._without_carrier: set[str] = set()
         self._plan: Plan | None = None
         self._cache: dict[Question | tuple[int, int, str | None, str | None, int, int], Decision] = {}
         self.add_address("lo", InterfaceAddress(LOOPBACK, 8))
@@ -138,7 +119,7 @@ class Fib:
     @property
     def interfaces(self) -> tuple[str, ...]:
         """Names in the order in which they were made, `lo` first."""
-        return tuple(self._addresses)
+        return tuple(self._interfaces)
 
     def add_interface(self, name: str) -> None:
         """A new interface, up and without an address.
@@ -146,9 +127,7 @@ class Fib:
         Raises:
             NetlabError: there is one of that name.
         """
-        if name in self._addresses:
-            raise NetlabError(f"interface {name!r} exists already")
-        self._addresses[name] = ()
+        self._interfaces.create(name)
 
     def addresses(self, dev: str) -> tuple[Address, ...]:
         """The addresses of an interface, primary ones first, as `ip address` lists them.
@@ -156,12 +135,11 @@ class Fib:
         Raises:
             NetlabError: there is no such interface.
         """
-        self._require(dev)
-        return self._addresses[dev]
+        return self._interfaces[dev]
 
     def owner(self, address: int) -> str | None:
-        """The interface that has this very address; None if it is nobody's (inet_lookup_ifaddr_rcu)."""
-        return self._owners.get(address)
+        """The interface that has this very address; None if it is nobody's."""
+        return self._interfaces.owner(address)
 
     def device_of(self, address: int) -> str | None:
         """The interface of an address that is local here by whatever route; None if it is not (__ip_dev_find)."""
@@ -173,14 +151,13 @@ class Fib:
         Raises:
             NetlabError: unknown interface, or the interface has this address already.
         """
-        self._require(dev)
-        own = self._addresses[dev]
-        peers = [a for a in own if a.network == address.network]
-        if any(a.address == address.address for a in peers):
-            raise NetlabError(f"{dev}: {address}: Error: ipv4: Address already assigned.")
-        new = Address(address.address, address.length, secondary=bool(peers))
-        at = len(own) if new.secondary else sum(not a.secondary for a in own)
-        self._set_addresses(dev, (*own[:at], new, *own[at:]))
+        before = self._interfaces.routes(dev)
+        self._interfaces.assign(dev, address)
+        for route in self._interfaces.routes(dev):
+            # Another address that is the broadcast address of a first one is not local, and gets no connected route.
+            if route not in before and self._valid_source(route):
+                self._change()
+                self._tables[route.table].add(route, exclusive=False)
 
     def remove_address(self, dev: str, address: InterfaceAddress, *, promote: bool = False) -> None:
         """`ip address del ADDRESS dev DEV`: what it brought goes, and so do routes that prefer it as their source.
@@ -193,81 +170,26 @@ class Fib:
         Raises:
             NetlabError: the interface does not have this address.
         """
-        self._require(dev)
-        own = self._addresses[dev]
-        gone = next((a for a in own if (a.address, a.length) == address), None)
-        if gone is None:
-            raise NetlabError(f"{dev}: {address}: Error: ipv4: Address not found.")
-        heirs = [a for a in own if a.secondary and a.network == gone.network and not gone.secondary]
-        self._set_addresses(dev, tuple(a for a in own if a is not gone and a not in heirs))
+        before, own = self._interfaces.routes(dev), self.addresses(dev)
+        heirs = self._interfaces.withdraw(dev, address)
+        after = self._interfaces.routes(dev)
+        self._change()
+        for route in before:
+            if route not in after and route in self._tables[route.table].at(route.prefix):
+                self._tables[route.table].remove(route)
         for heir in heirs if promote else ():
             self.add_address(dev, InterfaceAddress(heir.address, heir.length))
-        lost = {a.address for a in own} - {a.address for a in self._addresses[dev]}
+        lost = {a.address for a in own} - {a.address for a in self.addresses(dev)}
         for route in [route for table in self._tables.values() for route in table]:
             # Only in main: fib_sync_down_addr() passes over the other tables.
-            orphan = (
-                route.table == MAIN and route.source in lost and self._local_by_route(route.source or 0, LOCAL) is None
-            )
-            if orphan or (route.dev == dev and not self._addresses[dev]):
+            orphan = route.table == MAIN and route.source in lost and not self._local_by_route(route.source or 0, LOCAL)
+            if orphan or (route.dev == dev and not self.addresses(dev)):
                 self._change()
                 self._tables[route.table].remove(route)
 
-    def _set_addresses(self, dev: str, addresses: tuple[Address, ...]) -> None:
-        """Give an interface its addresses, and the tables the routes that come and go with them."""
-        before = list(self._routes_of_addresses(dev))
-        self._addresses[dev] = addresses
-        after = list(self._routes_of_addresses(dev))
-        self._owners = {a.address: name for name, own in reversed(self._addresses.items()) for a in own}
-        self._change()
-        for route in before:
-            table = self._tables[route.table]
-            if route not in after and route in table.at(route.prefix):
-                table.remove(route)
-        for route in after:
-            # A second address that is the broadcast address of a first one is not local, and gets no other route.
-            itself = route.type is RouteType.LOCAL and route.prefix.address == route.source
-            if route not in before and (itself or self._local_by_route(route.source or 0, LOCAL)):
-                self._change()
-                self._tables[route.table].add(route, exclusive=False)
-
-    def _routes_of_addresses(self, dev: str) -> Iterator[Route]:
-        """The routes that the addresses of an interface bring; a secondary one only makes itself local."""
-
-        def route(kind: RouteType, prefix: Prefix, scope: Scope) -> Route:
-            near = Scope.NOWHERE if scope is Scope.HOST else Scope.HOST
-            table = MAIN if kind is RouteType.UNICAST else LOCAL
-            return Route(
-                prefix=prefix, type=kind, dev=dev, scope=scope, table=table, protocol=KERNEL, source=primary.address,
-                next_hop_scope=near,
-            )  # fmt: skip
-
-        for own in self._addresses[dev]:
-            network = own.network
-            primary = next(a for a in self._addresses[dev] if a.network == network)
-            yield route(RouteType.LOCAL, Prefix(own.address, 32), Scope.HOST)
-            if own.secondary or not network.address or own.length == 32:
-                continue
-            if dev == "lo":
-                yield route(RouteType.LOCAL, network, Scope.HOST)
-            else:
-                yield route(RouteType.UNICAST, network, Scope.LINK)
-            if own.length < 31:
-                yield route(RouteType.BROADCAST, Prefix(network.last, 32), Scope.LINK)
-
     def select_address(self, dev: str, dst: int = 0, scope: Scope = Scope.GLOBAL, *, localnet: bool = False) -> int:
-        """The source address that a packet out of `dev` gets when nothing else says (inet_select_addr); 0: there is none.
-
-        Args:
-            dst: prefer an address whose subnet holds this one (the gateway, for a route with one).
-            scope: the address must reach at least that far.
-            localnet: route_localnet is on there, which makes 127/8 good for the link.
-        """
-        nearest = Scope.LINK if localnet else Scope.HOST
-        fitting = [a for a in self._addresses[dev] if not a.secondary and min(a.scope, nearest) <= scope]
-        if fitting:
-            return next((a for a in fitting if dst and dst in a.network), fitting[0]).address
-        others = (a for own in self._addresses.values() for a in own if not a.secondary and a.scope <= scope)
-        return next((a.address for a in others), 0)
+        """The source address of a packet out of an interface when nothing else says (see `Interfaces.select`)."""
+        return self._interfaces.select(dev, dst, scope, localnet=localnet)
 
     def source_of(self, route: Route, *, localnet: bool = False) -> int:
         """The source address of a local packet that takes this route (fib_result_prefsrc); 0: there is none."""
@@ -279,7 +201,20 @@ class Fib:
 
     def table(self, number: int) -> RouteTable:
         """A routing table by its number; an empty one where nothing was ever added."""
-        return self._tables.get(number) or RouteTable(number)
+        return self._tables.get(number, RouteTable(number))
+
+    def set_carrier(self, dev: str, on: bool) -> None:
+        """Plug the cable of an interface in or out. Without it the routes are marked `linkdown`, and win as before.
+
+        Raises:
+            NetlabError: there is no such interface.
+        """
+        self.addresses(dev)
+        (self._without_carrier.discard if on else self._without_carrier.add)(dev)
+
+    def is_linkdown(self, route: Route) -> bool:
+        """Whether `ip route` marks it: its interface has no carrier, and it leads out of this host."""
+        return route.dev in self._without_carrier and route.next_hop_scope is not Scope.NOWHERE
 
     def __contains__(self, number: int) -> bool:
         """Whether a table exists: local and main always, another from its first route on."""
@@ -306,12 +241,12 @@ class Fib:
         return route
 
     def _resolve(self, route: Route) -> Route:
-        """The route with its interface and next-hop scope, or the kernel's complaint (fib_create_info, fib_check_nh)."""
+        """The route with its interface and next-hop scope; or the kernel's complaint (fib_create_info)."""
 
         def refuse(complaint: str) -> NetlabError:
             return NetlabError(f"{route}: {complaint}")
 
-        if route.dev is not None and route.dev not in self._addresses:
+        if route.dev is not None and route.dev not in self._interfaces:
             raise refuse(f'Cannot find device "{route.dev}"')
         if route.tos & 3:
             raise refuse("Error: Invalid dsfield (tos): ECN bits must be 0.")
@@ -345,7 +280,7 @@ class Fib:
             if towards is None or towards.type not in (RouteType.UNICAST, RouteType.LOCAL):
                 raise refuse("Error: Nexthop has invalid gateway.")
             route = replace(route, dev=towards.dev, next_hop_scope=towards.scope)
-        if not route.refuses and route.source and self._local_by_route(route.source, route.table) is None:
+        if not (route.refuses or self._valid_source(route)):
             raise refuse("Error: Invalid prefsrc address.")
         return route
 
@@ -357,6 +292,11 @@ class Fib:
             if found and not found.refuses:
                 return found
         return self.plan.decide(Question(gateway, 0, None, route.dev, 0, 0), nearer).route
+
+    def _valid_source(self, route: Route) -> bool:
+        """A preferred source must be an address of our own, or the one that this route makes so (fib_valid_prefsrc)."""
+        itself = route.type is RouteType.LOCAL and route.source == route.prefix.address
+        return not route.source or itself or self._local_by_route(route.source, route.table) is not None
 
     def _local_by_route(self, address: int, table: int) -> str | None:
         """The interface of the route that makes an address one of our own, in this table or in table local."""
@@ -400,7 +340,7 @@ class Fib:
         """
         for name in (rule.iif, rule.oif):
             if name is not None:
-                self._require(name)
+                self.addresses(name)
         if rule.tos & ~LEGACY_TOS:
             why = "Invalid dsfield (tos): ECN bits must be 0." if rule.tos & 3 else "Invalid tos."
             raise NetlabError(f"{rule.words()}: Error: {why}")
@@ -448,13 +388,9 @@ class Fib:
 
     # ------------------------------------------------------------------ inside
 
-    def _require(self, dev: str) -> None:
-        if dev not in self._addresses:
-            raise NetlabError(f"no interface {dev!r} (there are {', '.join(self._addresses)})")
-
     def _change(self) -> None:
         """Forget what was looked up. Decisions made so far keep the tables they saw: from here on work on copies."""
-        if self._plan is not None:
+        self._plan = None
+        if self._cache:
             self._tables = {number: table.copy() for number, table in self._tables.items()}
-            self._plan = None
             self._cache.clear()

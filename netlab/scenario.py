@@ -14,6 +14,7 @@ from netlab.addresses import InterfaceAddress, format_address, parse_address
 from netlab.names import NetlabError, Proto
 from netlab.packet import MalformedPacket, Packet, protocol_number
 from netlab.route_text import parse_route, parse_rule
+from netlab.sockets import parse_socket
 from netlab.sysctls import Sysctls
 from netlab.yaml_text import Where, read_yaml
 
@@ -150,7 +151,7 @@ class _Reader:
         return where.elements()
 
     def text(self, where: Where) -> str:
-        if isinstance(where.value, Mapping | list | tuple) or where.value is None:
+        if not isinstance(where.value, str | int | float):
             raise self.fail(where, f"text is expected here, not {where.shown}")
         return str(where.value)
 
@@ -216,7 +217,7 @@ class _Reader:
             self.words(keys, "routes", parse_route),
             self.words(keys, "rules", parse_rule),
             values,
-            tuple(self.parse(item, _socket) for item in self.sequence(keys["listen"])) if "listen" in keys else (),
+            self.listen(keys["listen"]) if "listen" in keys else (),
             {dev: self.number(item, MIN_MTU, MAX_MTU) for dev, item in mtu.items()},
             conntrack,
         )
@@ -235,6 +236,15 @@ class _Reader:
             ]
             found[dev] = tuple(addresses)
         return found
+
+    def listen(self, where: Where) -> tuple[tuple[str, int], ...]:
+        found: list[tuple[str, int]] = []
+        for item in self.sequence(where):
+            socket = self.parse(item, parse_socket)
+            if socket in found:
+                raise self.fail(item, f"{self.text(item)} is here twice")
+            found.append(socket)
+        return tuple(found)
 
     def words(self, keys: dict[str, Where], key: str, reader: Callable[[str], object]) -> tuple[str, ...]:
         """The lines of `routes` or `rules`, each of which `reader` understands."""
@@ -321,8 +331,13 @@ class _Reader:
         return self._fitting(where, step, hosts[host])
 
     def _fitting(self, where: Where, step: PacketStep, spec: HostSpec) -> PacketStep:
-        """A step whose packet the interface's link can carry: no frame longer than the MTU ever arrives."""
-        if step.dev is not None:
+        """A step that can be taken: no frame longer than the MTU ever arrives, no process can send half a header."""
+        if step.dev is None:
+            try:
+                Packet.from_bytes(step.data)
+            except MalformedPacket as problem:
+                raise self.fail(where, f"no process can send this: {problem}") from None
+        else:
             mtu = spec.mtu.get(step.dev, DEFAULT_MTU)
             if len(step.data) > mtu:
                 raise self.fail(where, f"{len(step.data)} bytes do not fit the mtu of {mtu} of {spec.name}:{step.dev}")
@@ -433,13 +448,6 @@ def _seconds(text: str) -> float:
     if not 0 <= seconds <= 10**9:  # also refuses nan
         raise NetlabError(f"{text!r} is not a number of seconds")
     return seconds
-
-
-def _socket(text: str) -> tuple[str, int]:
-    proto, slash, port = text.partition("/")
-    if proto not in ("tcp", "udp") or not slash or not port.isdecimal() or not 1 <= int(port) <= 65535:
-        raise NetlabError(f"{text!r} is not a socket like tcp/80 or udp/53")
-    return proto, int(port)
 
 
 def _address(text: str) -> str:

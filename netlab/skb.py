@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from netlab.ip_options import Options
 from netlab.names import CtState
 from netlab.packet import Packet
+from netlab.route_output import OutputDecision
 from netlab.routing import Decision
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ class Skb:
         decision: the route it was given.
         looped: it came over `lo`, and brought its route along.
         unicast: it is for one host; no errors are sent about broadcasts.
+        options: what was found in its IP options; None if it has none, or was made here.
         redirect: its sender would have a shorter way.
         pieces: the sizes in bytes of the fragments it was put together from, the IP header included.
         ct: its flow, and `direction` which way of it; None without one.
@@ -29,25 +32,23 @@ class Skb:
         sender: hears the errno if a local process waits for its system call to return.
     """
 
-    __slots__ = (
-        "ct", "ctstate", "decision", "dev_in", "dev_out", "direction", "looped", "number", "packet", "pieces",
-        "redirect", "sender", "unicast",
-    )  # fmt: skip
+    # What most packets share stands here once, in the class: making one is on everybody's way.
+    dev_out: str | None = None
+    decision: Decision | OutputDecision | None = None
+    looped = False
+    unicast = True
+    options: Options | None = None
+    redirect = False
+    pieces: tuple[int, ...] = ()
+    ct: "Entry | None" = None
+    direction: "Direction | None" = None
+    ctstate: CtState | None = None
+    sender: Callable[[str, str], None] | None = None
 
     def __init__(self, packet: Packet, number: int, dev_in: str | None = None) -> None:
         self.packet = packet
         self.number = number
         self.dev_in = dev_in
-        self.dev_out: str | None = None
-        self.decision: Decision | None = None
-        self.looped = False
-        self.unicast = True
-        self.redirect = False
-        self.pieces: tuple[int, ...] = ()
-        self.ct: Entry | None = None
-        self.direction: Direction | None = None
-        self.ctstate: CtState | None = None
-        self.sender: Callable[[str, str], None] | None = None
 
     def refuse(self, errno: str, why: str) -> None:
         """Tell the local process that sent it, if one still waits."""

@@ -4,25 +4,25 @@ Left out on purpose: retransmission, congestion control, delayed acknowledgement
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any
 
-from netlab import icmp
+from netlab import icmp, ip_options
 from netlab.addresses import parse_address
+from netlab.hooks import blame
 from netlab.ip_output import IpOutput
 from netlab.machine import Machine
 from netlab.names import DropReason, NetlabError, Proto
-from netlab.packet import ICMP_ERRORS, Icmp, Packet, Tcp, Udp
+from netlab.packet import ICMP_ERRORS, Icmp, Packet, Tcp, Udp, as_bytes, udplite_checksum_ok
 from netlab.skb import Skb
-from netlab.tcp_connection import RST, Connection, FourTuple, Listener, State, reset_for
+from netlab.stamping import address_towards
+from netlab.tcp_connection import RST, Answer, Connection, FourTuple, Listener, State, reset_for
 from netlab.trace import Delivered, Noted, Trace
 
-if TYPE_CHECKING:
-    pass
-
 EPHEMERAL = range(32768, 61000)  # net.ipv4.ip_local_port_range
-IGMP, UDPLITE = 2, 136
+IGMP, PIM, UDPLITE = 2, 103, 136
 HANDLED_ICMP = 18  # the highest type that the kernel knows by number
-EXTENDED_ECHO = (42, 43)
+EXTENDED_ECHO, EXTENDED_ECHO_REPLY = 42, 43  # RFC 8335
+TO_EVERYBODY = (icmp.ECHO, icmp.TIMESTAMP, 17, 18)  # what may come to a broadcast address (RFC 1122, 3.2.2)
 
 
 class UdpSocket:
@@ -55,8 +55,8 @@ class Sockets:
         self._next_port = EPHEMERAL.start
         self._next_isn = 1000
         self._handlers: dict[int, Callable[[Skb], None]] = {
-            Proto.ICMP: self._icmp, Proto.TCP: self._tcp, Proto.UDP: self._udp_in, IGMP: self._igmp,
-            UDPLITE: self._udplite,
+            Proto.ICMP: self._icmp, Proto.TCP: self._tcp, Proto.UDP: self._udp_in, UDPLITE: self._udplite,
+            IGMP: self._multicast_routing, PIM: self._multicast_routing,
         }  # fmt: skip
 
     # ---------------------------------------------------------------- what programs do
@@ -65,12 +65,11 @@ class Sockets:
         """Open `tcp/80` or `udp/53`. `answer` gets what arrives and returns what to send back (None: nothing).
 
         Raises:
-            NetlabError: not a socket, or the port is taken.
+            NetlabError: not a socket, the port is taken, or `answer` cannot be called.
         """
-        proto, slash, number = socket.partition("/")
-        if proto not in ("tcp", "udp") or not slash or not number.isdecimal() or not 1 <= int(number) <= 65535:
-            raise NetlabError(f"{socket!r} is not a socket like tcp/80 or udp/53")
-        port = int(number)
+        proto, port = parse_socket(socket)
+        if answer is not None:
+            answer = _guarded(socket, answer)
         if port in (self._listeners if proto == "tcp" else self._udp):
             raise NetlabError(f"{self._host.name}: {socket} is open already")
         if proto == "tcp":
@@ -86,20 +85,33 @@ class Sockets:
         Raises:
             NetlabError: the port is taken.
         """
-        opened = self.listen(f"udp/{port or self._free_port()}")
+        if port is None:
+            port = self._free_port()
+            while port in self._udp:
+                port = self._free_port()
+        opened = self.listen(f"udp/{port}")
         assert isinstance(opened, UdpSocket)
         return opened
 
     def connect(self, dst: str, dport: int, *, sport: int | None = None) -> Connection:
-        """Open a TCP connection, as connect(2) does; see its `state` for how that went."""
+        """Open a TCP connection, as connect(2) does; see its `state` and its `error` for how that went.
+
+        Raises:
+            NetlabError: an address or a port that is none, or there is such a connection already.
+        """
         daddr = parse_address(dst)
-        saddr = self._host.source_for(daddr)
-        port = sport or self._free_port()
-        tuple_ = FourTuple(saddr, port, daddr, dport)
-        connection = Connection(tuple_, self._isn(), self._send_segment)
-        self._connections[tuple_] = connection
-        with self._host.wires.step(f"{self._host.name} connects to {dst}:{dport}"):
+        decision = self._host.fib.lookup(daddr)
+        saddr = self._host.fib.source_of(decision.route) if decision.route else 0
+        tuple_ = FourTuple(saddr, self._free_port() if sport is None else sport, daddr, dport)
+        if tuple_ in self._connections:
+            raise NetlabError(f"{self._host.name}: {tuple_} is connected already")
+        connection = Connection(tuple_, self._isn(), self._send_segment, self._host.wires)
+        if decision.route is None:
+            connection.error = decision.errno
+            return connection
+        with self._host.wires.step("{} connects to {}:{}", self._host.name, dst, dport):
             connection.open()
+            self._connections[tuple_] = connection
         return connection
 
     def send_udp(self, sport: int, dst: str, dport: int, data: bytes | str) -> Trace:
@@ -107,7 +119,7 @@ class Sockets:
         with self._host.wires.step(f"{self._host.name} udp/{sport} sends to {dst}:{dport}") as trace:
             daddr = parse_address(dst)
             packet = Packet.udp("0.0.0.0", dst, sport, dport, data, ttl=self._host.default_ttl())
-            self._output.emit(packet.with_(src=self._host.source_for(daddr)), f"udp/{sport}")
+            self._output.emit(packet.with_(src=self._host.source_for(daddr)), f"udp/{sport}", awaited=True)
         return trace
 
     def ping(self, dst: str, *, id: int = 1, seq: int = 1, payload: bytes = b"netlab") -> Trace:
@@ -115,7 +127,7 @@ class Sockets:
         with self._host.wires.step(f"{self._host.name} pings {dst}") as trace:
             packet = Packet.icmp("0.0.0.0", dst, icmp.ECHO, id=id, seq=seq, payload=payload)
             self._pings.add(id)
-            self._output.emit(packet.with_(ttl=self._host.default_ttl()), "ping")
+            self._output.emit(packet.with_(ttl=self._host.default_ttl()), "ping", awaited=True)
         return trace
 
     # ---------------------------------------------------------------- what arrives
@@ -132,6 +144,8 @@ class Sockets:
     def _tcp(self, skb: Skb) -> None:
         """net/ipv4/tcp_ipv4.c, tcp_v4_rcv."""
         packet = skb.packet
+        if skb.looped and not skb.unicast:
+            return self._host.drop(skb, DropReason.NOT_SPECIFIED, "TCP does not speak to everybody")
         segment = packet.l4
         if not isinstance(segment, Tcp):
             short = len(packet.payload) < 20 or packet.payload[12] >> 4 >= 5
@@ -142,19 +156,21 @@ class Sockets:
         tuple_ = FourTuple(packet.daddr, segment.dport, packet.saddr, segment.sport)
         connection = self._connections.get(tuple_)
         listener = self._listeners.get(segment.dport)
-        if connection is None and listener and skb.unicast:
-            self._delivered(skb, f"tcp/{segment.dport}")
+        if connection is None and listener:
             if refused := listener.refuses(segment):
                 reason, why, answer = refused
-                if answer:
-                    self._send_segment(reset_for(packet, segment), "the kernel")
+                if answer and skb.unicast:
+                    self._reset(skb, segment)
                 return self._host.drop(skb, reason, why)
-            connection = Connection(tuple_, self._isn(), self._send_segment, listener)
+            if not skb.unicast:
+                return self._note(skb, "a connection is not opened by a broadcast")
+            self._delivered(skb, f"tcp/{segment.dport}")
+            connection = Connection(tuple_, self._isn(), self._way_back(skb), self._host.wires, listener)
             self._connections[tuple_] = connection
             return connection.accept(segment)
         if connection is None:
             if skb.unicast and not segment.flags & RST:
-                self._send_segment(reset_for(packet, segment), "the kernel")
+                self._reset(skb, segment)
             return self._host.drop(skb, DropReason.NO_SOCKET, f"nobody listens on tcp/{segment.dport}")
         if connection.state is State.SYN_RECEIVED and segment.flags & RST and segment.seq == connection.rcv_nxt:
             # The kernel keeps such a beginning in a table of requests, not yet in a socket (tcp_check_req).
@@ -176,13 +192,11 @@ class Sockets:
             return self._host.drop(skb, DropReason.PKT_TOO_SMALL, why)
         skb.packet = packet._replace(payload=packet.payload[: datagram.length])
         socket = self._udp.get(datagram.dport)
-        if not packet.checksum_ok():
+        if socket is None and not skb.unicast:
+            return self._host.drop(skb, DropReason.NOT_SPECIFIED, f"a broadcast, and nobody on udp/{datagram.dport}")
+        if not self._sound(skb):
             return self._host.drop(skb, DropReason.UDP_CSUM, "the UDP checksum is wrong")
         if socket is None:
-            if not skb.unicast:
-                return self._host.drop(
-                    skb, DropReason.NOT_SPECIFIED, f"a broadcast, and nobody on udp/{datagram.dport}"
-                )
             self._output.report(icmp.Error(icmp.UNREACHABLE, icmp.PORT), skb)
             return self._host.drop(skb, DropReason.NO_SOCKET, f"nobody listens on udp/{datagram.dport}")
         self._delivered(skb, f"udp/{datagram.dport}")
@@ -197,15 +211,17 @@ class Sockets:
     def _icmp(self, skb: Skb) -> None:
         """net/ipv4/icmp.c, icmp_rcv."""
         packet = skb.packet
-        if not packet.checksum_ok():
+        if not self._sound(skb):
             return self._host.drop(skb, DropReason.ICMP_CSUM, "the ICMP checksum is wrong")
         message = packet.l4
         if not isinstance(message, Icmp):
             return self._host.drop(skb, DropReason.NOT_SPECIFIED, "the ICMP header is cut short")
         get = self._host.sysctls.get
-        if message.type > HANDLED_ICMP and message.type not in EXTENDED_ECHO:
-            reason = DropReason.UNHANDLED_PROTO if skb.unicast else DropReason.INVALID_PROTO
-            return self._host.drop(skb, reason, f"ICMP type {message.type} is unknown")
+        if not skb.unicast and message.type not in TO_EVERYBODY:
+            why = f"ICMP type {message.type} is not for everybody"
+            return self._host.drop(skb, DropReason.INVALID_PROTO, why)
+        if message.type > HANDLED_ICMP and message.type not in (EXTENDED_ECHO, EXTENDED_ECHO_REPLY):
+            return self._host.drop(skb, DropReason.UNHANDLED_PROTO, f"ICMP type {message.type} is unknown")
         asks_everybody = not skb.unicast and message.type in (icmp.ECHO, icmp.TIMESTAMP)
         if asks_everybody and get("net.ipv4.icmp_echo_ignore_broadcasts"):
             return self._host.drop(skb, DropReason.INVALID_PROTO, "net.ipv4.icmp_echo_ignore_broadcasts=1")
@@ -216,9 +232,9 @@ class Sockets:
         if message.type == icmp.TIMESTAMP:
             if len(message.payload) < 12:
                 return self._host.drop(skb, DropReason.PKT_TOO_SMALL, "the timestamps are cut short")
-            now = int(self._host.wires.clock.now * 1000) % 86_400_000
+            now = self._host.time_of_day()
             return self._answer(skb, icmp.timestamp_reply(packet, 0, self._host.default_ttl(), now))
-        if message.type == icmp.ECHO_REPLY:
+        if message.type in (icmp.ECHO_REPLY, EXTENDED_ECHO_REPLY):
             return self._echo_reply(skb, message)
         if message.type in ICMP_ERRORS:
             return self._error(skb)
@@ -231,28 +247,66 @@ class Sockets:
             self._host.drop(skb, DropReason.NO_SOCKET, f"no ping waits for id {message.id}")
 
     def _error(self, skb: Skb) -> None:
-        quoted = skb.packet.quoted
+        message, quoted = skb.packet.l4, skb.packet.quoted
         if quoted is None:
-            return self._host.drop(skb, DropReason.NOT_SPECIFIED, "it quotes no packet")
+            cut = isinstance(message, Icmp) and message.type == icmp.REDIRECT and len(message.payload) < 20
+            reason = DropReason.PKT_TOO_SMALL if cut else DropReason.NOT_SPECIFIED
+            return self._host.drop(skb, reason, "it quotes no packet")
         self._note(skb, f"taken note of by the kernel: an error about {quoted}")
 
     def _answer(self, skb: Skb, reply: Packet) -> None:
         """From the address that was asked; for a broadcast from the one that fits the way back (icmp_reply)."""
         request = skb.packet
-        source = request.daddr if skb.unicast else self._host.source_for(request.saddr)
+        source = request.daddr if skb.unicast else address_towards(self._host, skb)
+        options = self._options_back(skb)
+        if options is None:
+            return
         self._note(skb, "answered by the kernel")
-        self._output.emit(reply.with_(src=source), "the kernel", source)
+        self._output.emit(
+            options.on(reply.with_(src=source, dst=request.saddr or source), self._host.time_of_day()),
+            "the kernel",
+            source,
+        )
 
-    def _igmp(self, skb: Skb) -> None:
-        self._host.drop(skb, DropReason.NOT_SPECIFIED, "this host takes no part in IGMP")
+    def _multicast_routing(self, skb: Skb) -> None:
+        self._host.drop(skb, DropReason.NOT_SPECIFIED, "this host takes no part in multicast routing")
 
     def _udplite(self, skb: Skb) -> None:
-        if len(skb.packet.payload) < 8:
+        packet = skb.packet
+        if len(packet.payload) < 8:
             return self._host.drop(skb, DropReason.PKT_TOO_SMALL, "the UDP-Lite header is cut short")
+        coverage = int.from_bytes(packet.payload[4:6], "big") or len(packet.payload)
+        if coverage > len(packet.payload):
+            return self._host.drop(skb, DropReason.PKT_TOO_SMALL, "the checksum covers more than there is")
+        if coverage < 8 or not udplite_checksum_ok(packet, coverage):
+            return self._host.drop(skb, DropReason.UDP_CSUM, "the UDP-Lite checksum is wrong")
         self._output.report(icmp.Error(icmp.UNREACHABLE, icmp.PORT), skb)
         self._host.drop(skb, DropReason.NO_SOCKET, "nobody here speaks UDP-Lite")
 
     # ---------------------------------------------------------------- small print
+
+    def _sound(self, skb: Skb) -> bool:
+        """Whether the transport checksum is right; of its own broadcasts a host takes it for granted."""
+        return (skb.looped and not skb.unicast) or skb.packet.checksum_ok()
+
+    def _options_back(self, skb: Skb) -> ip_options.Reply | None:
+        """The IP options of an answer; None where they forbid one."""
+        if not skb.packet.options:
+            return ip_options.NOTHING
+        return ip_options.reply_to(skb.packet, skb.options, self._host.is_other)
+
+    def _way_back(self, skb: Skb) -> Callable[[Packet, str], None]:
+        """How a connection sends that was opened by this packet: with its IP options, if it has any."""
+        options = self._options_back(skb)
+        if not options:
+            return self._send_segment
+        return lambda packet, by: self._send_segment(options.on(packet, self._host.time_of_day()), by)
+
+    def _reset(self, skb: Skb, segment: Tcp) -> None:
+        options = self._options_back(skb)
+        if options is not None:
+            reset = options.on(reset_for(skb.packet, segment), self._host.time_of_day())
+            self._send_segment(reset, "the kernel")
 
     def _send_segment(self, packet: Packet, by: str) -> None:
         self._output.emit(packet.with_(ttl=self._host.default_ttl()), by, packet.saddr)
@@ -274,3 +328,32 @@ class Sockets:
         """An initial sequence number: predictable, so that a lab shows the same numbers every time."""
         self._next_isn += 1000
         return self._next_isn
+
+
+def parse_socket(text: str) -> tuple[str, int]:
+    """`tcp/80` as ("tcp", 80).
+
+    Raises:
+        NetlabError: not a socket.
+    """
+    proto, _, number = str(text).partition("/")
+    if proto in ("tcp", "udp") and number.isascii() and number.isdecimal() and len(number) < 6:
+        port = int(number)
+        if 1 <= port <= 65535:
+            return proto, port
+    raise NetlabError(f"{text!r} is not a socket like tcp/80 or udp/53")
+
+
+def _guarded(socket: str, answer: Answer) -> Answer:
+    """The program behind a socket; its mistakes are told in one line that names its own."""
+    if not callable(answer):
+        raise NetlabError(f"what answers on {socket} must be callable, {answer!r} is not")
+
+    def ask(data: bytes) -> bytes | None:
+        try:
+            reply: Any = answer(data)
+        except Exception as problem:
+            raise NetlabError(f"the program on {socket} raised {blame(problem)}") from None
+        return None if reply is None else as_bytes(f"the program on {socket} answered", reply)
+
+    return ask

@@ -13,11 +13,14 @@ from netlab.names import NetlabError
 
 
 class Setting(NamedTuple):
-    """One sysctl: its default and the values that the kernel accepts (None: no bound but that of a C int)."""
+    """One sysctl: its default, and the lowest and highest value that the kernel accepts.
+
+    None is no bound but that of a C int; a name is the value that this other sysctl has now.
+    """
 
     default: int
-    low: int | None = None
-    high: int | None = None
+    low: int | str | None = None
+    high: int | str | None = None
 
 
 IPV4: Final[dict[str, Setting]] = {
@@ -27,15 +30,15 @@ IPV4: Final[dict[str, Setting]] = {
     "net.ipv4.icmp_msgs_burst": Setting(50, 0),
     "net.ipv4.icmp_msgs_per_sec": Setting(1000, 0),
     # The kernel's default is 1000 ms. Zero, no limit, keeps runs repeatable.
-    "net.ipv4.icmp_ratelimit": Setting(0),
+    "net.ipv4.icmp_ratelimit": Setting(0, 0),
     "net.ipv4.icmp_ratemask": Setting(6168),
     "net.ipv4.ip_default_ttl": Setting(64, 1, 255),
     "net.ipv4.ip_forward": Setting(0),
-    "net.ipv4.ip_no_pmtu_disc": Setting(0, 0, 3),
-    "net.ipv4.ipfrag_high_thresh": Setting(4194304, 0),
-    "net.ipv4.ipfrag_low_thresh": Setting(3145728, 0),
+    "net.ipv4.ip_no_pmtu_disc": Setting(0, 0, 255),
+    "net.ipv4.ipfrag_high_thresh": Setting(4194304, "net.ipv4.ipfrag_low_thresh"),
+    "net.ipv4.ipfrag_low_thresh": Setting(3145728, 0, "net.ipv4.ipfrag_high_thresh"),
     "net.ipv4.ipfrag_max_dist": Setting(64, 0),
-    "net.ipv4.ipfrag_time": Setting(30, 0),
+    "net.ipv4.ipfrag_time": Setting(30),
 }
 """Settings of IPv4 in the whole network namespace."""
 
@@ -239,17 +242,20 @@ class Sysctls:
         hint = f"; did you mean {near[0]}?" if near else ""
         raise NetlabError(f"unknown sysctl {name!r}{hint}")
 
-    @staticmethod
-    def _number(name: str, value: int | str, setting: Setting) -> int:
+    def _number(self, name: str, value: int | str, setting: Setting) -> int:
         try:
             number = int(value)
-        except ValueError:
+        except (ValueError, TypeError):
             raise NetlabError(f"{name}: {value!r} is not a whole number") from None
-        low = INT_MIN if setting.low is None else setting.low
-        high = INT_MAX if setting.high is None else setting.high
+        low, high = self._bound(setting.low, INT_MIN), self._bound(setting.high, INT_MAX)
         if not low <= number <= high:
             raise NetlabError(f"{name}: {number} is not between {low} and {high}")
         return number
+
+    def _bound(self, bound: int | str | None, otherwise: int) -> int:
+        if bound is None:
+            return otherwise
+        return self._values[bound] if isinstance(bound, str) else bound
 
 
 def conf_name(interface: str, key: str) -> str:

@@ -6,7 +6,9 @@ from typing import Final, NamedTuple
 
 from netlab.addresses import format_address
 from netlab.names import DropReason, NetlabError
-from netlab.packet import DF, Packet, Tcp, format_flags
+from netlab.packet import DF, Packet, Tcp, as_bytes, format_flags
+from netlab.trace import Trace
+from netlab.wires import Wires
 
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 WINDOW: Final = 65535
@@ -89,6 +91,7 @@ class Connection:
         tuple_: FourTuple,
         isn: int,
         transmit: Callable[[Packet, str], None],
+        wires: Wires,
         listener: Listener | None = None,
     ) -> None:
         self.tuple = tuple_
@@ -98,6 +101,7 @@ class Connection:
         self.snd_una = self.snd_nxt = isn
         self.rcv_nxt = 0
         self._transmit = transmit
+        self._wires = wires
         self._listener = listener
 
     # ---------------------------------------------------------------- what the program does
@@ -113,28 +117,32 @@ class Connection:
         self.state = State.SYN_RECEIVED
         self._send(SYN | ACK)
 
-    def send(self, data: bytes | str) -> None:
-        """Send data.
+    def send(self, data: bytes | str) -> Trace:
+        """Send data, and return all that follows.
 
         Raises:
-            NetlabError: the connection is not open for it.
+            NetlabError: the connection is not open for it, or it is no data.
         """
         if self.state not in (State.ESTABLISHED, State.CLOSE_WAIT):
             raise NetlabError(f"{self.tuple}: cannot send in state {self.state}")
-        octets = data.encode() if isinstance(data, str) else bytes(data)
-        for at in range(0, len(octets), MSS):
-            self._send(PSH | ACK, octets[at : at + MSS])
+        octets = as_bytes("data", data)
+        with self._wires.step("{} sends {} bytes", self.tuple, len(octets)) as trace:
+            for at in range(0, len(octets), MSS):
+                self._send(PSH | ACK, octets[at : at + MSS])
+        return trace
 
-    def close(self) -> None:
-        """Send the FIN.
+    def close(self) -> Trace:
+        """Send the FIN, and return all that follows.
 
         Raises:
             NetlabError: there is nothing to close.
         """
         if self.state not in CLOSED_BY_US:
             raise NetlabError(f"{self.tuple}: cannot close in state {self.state}")
-        self.state = CLOSED_BY_US[self.state]
-        self._send(FIN | ACK)
+        with self._wires.step("{} is closed", self.tuple) as trace:
+            self.state = CLOSED_BY_US[self.state]
+            self._send(FIN | ACK)
+        return trace
 
     @property
     def gone(self) -> bool:
@@ -249,4 +257,4 @@ def reset_for(packet: Packet, segment: Tcp) -> Packet:
         length = len(segment.payload) + bool(segment.flags & SYN) + bool(segment.flags & FIN)
         flags, seq, ack = "RA", 0, segment.seq + length & WRAP
     answer = Packet.tcp(packet.dst, packet.src, segment.dport, segment.sport, flags, seq=seq, ack=ack, window=0)
-    return answer._replace(frag=DF, tos=packet.tos)
+    return answer._replace(frag=DF, tos=packet.tos & ~3)  # the ECN bits are not answered

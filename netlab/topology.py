@@ -33,7 +33,7 @@ class Network:
         Raises:
             NetlabError: the name is taken, or as for `Host`.
         """
-        if name in self.hosts:
+        if isinstance(name, str) and name in self.hosts:
             raise NetlabError(f"there is a host {name!r} already")
         self.hosts[name] = made = Host(name, interfaces, wires=self.wires, **options)
         return made
@@ -53,14 +53,14 @@ class Network:
         Raises:
             NetlabError: backwards.
         """
-        with self.wires.step(f"advance {seconds:g} s") as trace:
+        with self.wires.step("advance {:g} s", seconds) as trace:
             self.wires.clock.advance(seconds)
             for host in self.hosts.values():
                 host.tick()
         return trace
 
     def _end(self, text: str) -> End:
-        name, _, dev = text.partition(":")
+        name, _, dev = str(text).partition(":")
         if name not in self.hosts:
             raise NetlabError(f"unknown host {name!r} (the hosts are {', '.join(self.hosts) or 'none yet'})")
         host = self.hosts[name]

@@ -200,12 +200,23 @@ class Logged(NamedTuple):
 Event = Received | Emitted | Passed | Called | Routed | Sent | Delivered | Dropped | Refused | Noted | Logged
 
 
-@dataclass(slots=True)
 class Step:
-    """One thing done in a scenario, and all that came of it."""
+    """One thing done in a scenario, and all that came of it.
 
-    title: str
-    events: list[Event] = field(default_factory=list)
+    `title` is a format for `about`, put together when somebody asks: most steps of a long run nobody looks at.
+    """
+
+    __slots__ = ("_about", "_title", "events")
+
+    def __init__(self, title: str, *about: object) -> None:
+        self._title = title
+        self._about = about
+        self.events: list[Event] = []
+
+    @property
+    def title(self) -> str:
+        """What was done, in one line."""
+        return self._title.format(*self._about) if self._about else self._title
 
     def to_json(self, number: int) -> dict[str, Any]:
         """This step in the JSON form that both worlds share; `out` holds the frames that left for the outside."""

@@ -5,8 +5,8 @@ a virtual link or `lo` carries waits in the receiver's backlog until the work at
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from netlab.clock import Clock
@@ -48,9 +48,10 @@ class Wires:
         self.peers: dict[tuple[str, str], End] = {}
         self.record: Callable[[Event], None] | None = None
         self.recording = True
-        self._step: Step | None = None
-        self._pending: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
-        self._next_number = 0
+        self.current: Trace | None = None
+        self.pending: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self.next_number = 0
+        self.steps = 0
 
     def connect(self, one: End, other: End) -> None:
         """Put a cable between two interfaces.
@@ -69,45 +70,64 @@ class Wires:
 
     def carry(self, host: Receiver, dev: str, packet: Packet, number: int, *, looped: "Skb | None" = None) -> None:
         """Put a frame into that host's interface, when its turn comes; `looped` is a host's own, coming back to it."""
-        self._pending.append((host.arrive, (dev, packet, number, looped)))
+        self.pending.append((host.arrive, (dev, packet, number, looped)))
 
     def later(self, work: Callable[[], None]) -> None:
         """Do this once the work at hand is done."""
-        self._pending.append((work, ()))
+        self.pending.append((work, ()))
 
     def new_number(self) -> int:
         """The number of a packet that has none yet."""
-        number = self._next_number
-        self._next_number += 1
+        number = self.next_number
+        self.next_number += 1
         return number
 
-    @contextmanager
-    def step(self, title: str) -> Iterator[Trace]:
-        """One step: what is done inside, and all that follows from it, goes into the trace that this yields.
+    def step(self, title: str, *about: object) -> AbstractContextManager[Trace]:
+        """One step: what is done inside, and all that follows from it, goes into the trace that entering it gives.
+
+        `title` is a format for `about`. Within another step, as when a hook function acts, it is a part of that one.
 
         Raises:
-            NetlabError: the frames do not come to an end.
+            NetlabError: on leaving it, the frames do not come to an end.
         """
-        if self._step is not None:  # a hook function or a program acts within somebody else's step
-            yield Trace([self._step])
-            return
-        self._step = step = Step(title)
-        self.record = step.events.append if self.recording else None
-        self._next_number = 0
-        try:
-            yield Trace([step])
-            self.settle()
-        finally:
-            self._step = self.record = None
-            self._pending.clear()
+        if self.current is not None:
+            return nullcontext(self.current)
+        return _Running(self, Trace([Step(title, *about)] if self.recording else []))
 
     def settle(self) -> None:
         """Deliver frames until none is on its way."""
         done = 0
-        pending = self._pending
+        pending = self.pending
         while pending:
             work, arguments = pending.popleft()
             work(*arguments)
             done += 1
             if done > MAX_FRAMES:
                 raise NetlabError(f"{MAX_FRAMES} frames in one step: some packets go round and round")
+
+
+class _Running:
+    """A step while it is done. A class of its own, since a generator takes three times as long to enter and leave."""
+
+    __slots__ = ("_trace", "_wires")
+
+    def __init__(self, wires: Wires, trace: Trace) -> None:
+        self._wires = wires
+        self._trace = trace
+
+    def __enter__(self) -> Trace:
+        wires, trace = self._wires, self._trace
+        wires.current = trace
+        wires.record = trace.steps[0].events.append if trace.steps else None
+        wires.next_number = 0
+        wires.steps += 1
+        return trace
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        wires = self._wires
+        try:
+            if wires.pending and kind is None:
+                wires.settle()
+        finally:
+            wires.current = wires.record = None
+            wires.pending.clear()

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     import yaml
 
 MAX_DEPTH = 20  # a scenario needs 5
+MAX_LENGTH = 1_000_000  # characters; reading takes a second or two by then
 
 
 class Where:
@@ -65,6 +66,8 @@ def read_yaml(text: str, name: str, problem: type[Exception]) -> Where:
     """
     import yaml
 
+    if len(text) > MAX_LENGTH:
+        raise problem(f"{name}: {len(text)} characters, more than the {MAX_LENGTH} that a scenario may have")
     try:
         node = yaml.compose(text, Loader=yaml.BaseLoader)
     except yaml.MarkedYAMLError as error:

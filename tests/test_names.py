@@ -70,3 +70,12 @@ def test_protocols_without_a_name_are_their_number(number: int, name: str) -> No
 
 def test_known_protocols_print_in_lower_case() -> None:
     assert [str(proto) for proto in Proto] == ["icmp", "tcp", "udp"]
+
+
+def test_a_notebook_shows_the_users_line_and_the_message_in_place_of_a_traceback() -> None:
+    with pytest.raises(NetlabError) as caught:
+        Hook.parse("INPUT")
+    shown = caught.value._render_traceback_()
+    assert len(shown) == 2
+    assert shown[0].endswith('Hook.parse("INPUT")')
+    assert shown[1].startswith("NetlabError: unknown hook 'INPUT'")

@@ -123,6 +123,12 @@ def test_bytes_that_begin_like_a_packet_can_be_looked_at(data: bytes) -> None:
 GOOD = UDP_ONE.to_bytes()
 
 
+def sealed(data: bytes) -> bytes:
+    """The bytes with a right header checksum."""
+    header = data[:10] + b"\0\0" + data[12:20]
+    return header[:10] + checksum(header).to_bytes(2, "big") + header[12:] + data[20:]
+
+
 @pytest.mark.parametrize(
     ("data", "field", "reason"),
     [
@@ -131,11 +137,12 @@ GOOD = UDP_ONE.to_bytes()
         (b"\x65" + GOOD[1:], "version", DropReason.IP_INHDR),
         (b"\x44" + GOOD[1:], "header length", DropReason.IP_INHDR),
         (b"\x4f" + GOOD[1:], "header length", DropReason.IP_INHDR),
-        (GOOD[:2] + b"\x00\x13" + GOOD[4:], "total length", DropReason.IP_INHDR),
-        (GOOD[:2] + b"\x01\x00" + GOOD[4:], "total length", DropReason.PKT_TOO_SMALL),
+        (sealed(GOOD[:2] + b"\x00\x13" + GOOD[4:]), "total length", DropReason.IP_INHDR),
+        (sealed(GOOD[:2] + b"\x01\x00" + GOOD[4:]), "total length", DropReason.PKT_TOO_SMALL),
+        (GOOD[:2] + b"\x01\x00" + GOOD[4:], "checksum", DropReason.IP_CSUM),
         (GOOD[:-1], "total length", DropReason.PKT_TOO_SMALL),
     ],
-    ids=["empty", "19 bytes", "version 6", "ihl 4", "ihl beyond", "length < header", "length > frame", "cut"],
+    ids=["empty", "19 bytes", "version 6", "ihl 4", "ihl beyond", "length < header", "length > frame", "both wrong", "cut"],
 )
 def test_malformed_bytes_name_the_field_and_the_kernels_reason(data: bytes, field: str, reason: DropReason) -> None:
     with pytest.raises(MalformedPacket) as refused:

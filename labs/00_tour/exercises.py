@@ -20,12 +20,12 @@ def hop_by_hop(ttl, routers):
 
 # --- 00.1 ---------------------------------------------------------------------------------------------------
 
-answer_00_1 = 61
+answer_00_1 = 15
 
 
-def three_routers(draw: Random):
+def five_routers(draw: Random):
     """There is only one case."""
-    return [Probe("TTL 64 across three routers", (64, 3))]
+    return [Probe("TTL 20 across five routers", (20, 5))]
 
 
 def predicted(answer, probe):
@@ -46,12 +46,12 @@ arrival = Exercise(
     points=0,
     expects=Whole(0, 255),
     reference=answer_00_1,
-    probes=three_routers,
+    probes=five_routers,
     observe=predicted,
     tell=tell_prediction,
     sibling=lambda: Story("TTL 10 across two routers:", hop_by_hop(10, 2)[0]),
-    right=(61, 64 - 3, 60 + 1),
-    wrong=(Wrong("t1", 64), Wrong("t2", 60), Wrong("t3", 67), Wrong("t4", 62), Wrong("t5", 0)),
+    right=(15, 20 - 5, 0xF),
+    wrong=(Wrong("t1", 20), Wrong("t2", 14), Wrong("t3", 25), Wrong("t4", 16), Wrong("t5", 0)),
 )
 
 

@@ -133,7 +133,8 @@ def five_pings(draw: Random):
 
 
 def tell_interface(probe, want, got):
-    return f"When {probe}, you predicted that LOCAL_IN sees the request come in by {got.facts}. Watch packet 0:"
+    by = "no interface" if got.facts == "none" else got.facts
+    return f"When {probe}, you predicted that LOCAL_IN sees the request come in by {by}. Watch packet 0:"
 
 
 def interfaces(*names):
@@ -383,7 +384,7 @@ def read_counters(sent, counted, material):
             Wrong("h18", row(inward=counted["PREROUTING"])),
             Wrong("h19", row(outward=counted["POSTROUTING"])),
             Wrong("h20", row(looped=2 * counted["PREROUTING, -i lo"])),
-            Wrong("h1", row(inward=counted["INPUT"] - counted["FORWARD"])),
+            Wrong("h18", row(inward=counted["PREROUTING"] - counted["PREROUTING, -i lo"])),
         ),
     )
 

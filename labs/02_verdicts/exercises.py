@@ -55,11 +55,12 @@ def draw_registrations(draw: Random):
     """Six functions with priorities of which two are equal, registered in a drawn order."""
     low, tie, middle, high = sorted(draw.sample(range(-400, 0, 25), 4))
     priorities = [low, tie, tie, middle, high, draw.choice((5, 10, 50, 300))]
-    # Neither in order already nor backwards, and numbers whose order differs from that of their digits.
-    draw.shuffle(priorities)
-    while priorities in (sorted(priorities), sorted(priorities, reverse=True)):
+    while True:
         draw.shuffle(priorities)
-    return order_of_calls(list(zip("abcdef", priorities, strict=True)))
+        exercise = order_of_calls(list(zip("abcdef", priorities, strict=True)))
+        # No two wrong ideas, and no wrong and the right one, may come to the same order here.
+        if len({tuple(answer) for answer in (exercise.reference, *(one.answer for one in exercise.wrong))}) == 6:
+            return exercise
 
 
 def order_of_calls(registered):
@@ -363,7 +364,7 @@ def queue_one(program, probe):
 
 
 def tell_output(probe, want, got):
-    return f"For {probe}, what leaves the router should be {want.facts}; with your program it is {got.facts}."
+    return f"Given {probe}, this should leave the router: {want.facts}. With your program: {got.facts}."
 
 
 def by_looking_up(packet, state):
@@ -640,8 +641,8 @@ def seven_ttls(draw: Random):
 
 
 def tell_ttl(probe, want, got):
-    said = "nothing leaves" if got.facts is None else f"TTL {got.facts}"
-    return f"TTL 64, {probe}: you predicted {said} on the wire. Watch it hook by hook:"
+    said = "that nothing leaves" if got.facts is None else f"TTL {got.facts} on the wire"
+    return f"TTL 64, {probe}: you predicted {said}. Watch it hook by hook:"
 
 
 def ttls(*values):
@@ -709,7 +710,7 @@ def seven_losses(draw: Random):
 
 
 def tell_notice(probe, want, got):
-    return f"When it is {probe}, you say that the sender notices {got.facts}. All that happens is this:"
+    return f"{sentence(probe)}: you say that the sender notices {got.facts}. All that happens is this:"
 
 
 def notices(*values):

@@ -68,7 +68,7 @@ WIDE: Final = Layout(
     centres={
         Place.WIRE_IN: (58, 304), Place.PRE_ROUTING: (195, 304), Place.ROUTE_IN: (352, 304),
         Place.LOCAL_IN: (352, 166), Place.PROCESS: (474, 38), Place.ROUTE_OUT: (596, 102),
-        Place.LOCAL_OUT: (596, 170), Place.REROUTE: (596, 238), Place.FORWARD: (502, 304),
+        Place.LOCAL_OUT: (596, 170), Place.REROUTE: (596, 238), Place.FORWARD: (508, 304),
         Place.POST_ROUTING: (705, 304), Place.WIRE_OUT: (842, 304), Place.LO: (450, 392),
     },
     sizes={
@@ -81,7 +81,7 @@ WIDE: Final = Layout(
         (Place.POST_ROUTING, Place.LO): ((705, 392),),
         (Place.LO, Place.PRE_ROUTING): ((195, 392),),
     },
-    answers={"yes": (366, 236), "no": (419, 296)},
+    answers={"yes": (366, 236), "no": (421, 296)},
 )  # fmt: skip
 
 TALL: Final = Layout(
@@ -213,7 +213,7 @@ def _place(layout: Layout, place: Place, marks: Marks) -> str:
         shape = f'<rect class="shape" x="{left:g}" y="{top:g}" width="{width:g}" height="{height:g}" rx="{radius:g}"/>'
     name, below = marks.labels.get(place, LABELS[place])
     order = marks.order.get(place, "")
-    rest = left + min(14, width / 4)  # where a token stands that does not hide the words
+    rest = left + (2 if kind == "lookup" else 14)  # where a token stands that does not hide the words
     classes = [kind, "been" * bool(order), "here" * (marks.here == place), marks.end * (marks.here == place)]
     return (
         f'<g class="place {" ".join(filter(None, classes))}" data-place="{place}" '

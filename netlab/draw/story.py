@@ -158,8 +158,7 @@ class _Teller:
     def hear(self, event: Event, later: list[Event]) -> None:
         """Add the stop that this event makes."""
         key = event.number, event.host
-        starts = isinstance(event, Emitted) or (isinstance(event, Received) and event.dev != "lo")
-        if starts or key not in self.visits:
+        if isinstance(event, Emitted) or key not in self.visits:
             name, below = LABELS[Place.PROCESS]
             self.visits[key] = _Visit(labels={Place.PROCESS: (f"{name} of {event.host}", below)})
         visit = self.visits[key]
@@ -256,7 +255,7 @@ class _Teller:
                 return _say_called(event)
             case Routed():
                 why = [("because" if not at else "", line) for at, line in enumerate(event.decision.why)]
-                story = f"The route lookup finds {event.decision}."
+                story = f"The route lookup finds: {event.decision}."
                 return Said("Route lookup", story, [_packet(event.packet), ("route", str(event.decision)), *why])
             case Sent(dev="lo"):
                 story = "The packet leaves by lo, the loopback interface: what goes out there comes straight back in."

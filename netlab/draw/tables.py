@@ -6,7 +6,7 @@ from html import escape
 from netlab.draw.story import HookOwner, Stop, tell
 from netlab.trace import Trace
 
-COLUMNS = ("step", "packet", "host", "where", "what happens", "verdict", "the packet then")
+COLUMNS = ("step", "where", "what happens", "verdict", "the packet then", "packet", "host")
 
 
 def journey_table(trace: Trace, hosts: Mapping[str, HookOwner] | None = None) -> str:
@@ -21,8 +21,8 @@ def _row(number: int, stop: Stop) -> str:
     reasons = "".join(f"<br><small>{escape(text)}</small>" for name, text in stop["facts"] if name in ("because", ""))
     packet = dict(stop["facts"]).get("packet", "")
     cells = (
-        str(stop["packet"]), escape(stop["host"]), escape(stop["title"]), escape(stop["story"]) + reasons,
-        escape(stop["verdict"]), f"<code>{escape(packet)}</code>" if packet else "",
+        escape(stop["title"]), escape(stop["story"]) + reasons, escape(stop["verdict"]),
+        f"<code>{escape(packet)}</code>" if packet else "", str(stop["packet"]), escape(stop["host"]),
     )  # fmt: skip
     columns = "".join(f'<td style="text-align:left">{cell}</td>' for cell in cells)
     return f'<tr data-stop="{number}"><th scope="row">{number + 1}</th>{columns}</tr>'

@@ -69,11 +69,11 @@ def observe(exercise: Exercise, answer: object, probe: Probe) -> Seen | Result:
     problem: Exception | None = None
     try:
         seen = exercise.observe(answer, probe)
-    except (NotImplementedError, Raised, Misfit) as error:
+    except (NotImplementedError, Raised, Blank, Misfit) as error:
         problem = error
     if isinstance(answer, Guard) and answer.error:
         problem = answer.error
-    if isinstance(problem, NotImplementedError):
+    if isinstance(problem, NotImplementedError | Blank):
         return Result(exercise, Status.UNANSWERED, "Write the function in the answer cell and run it.")
     if isinstance(problem, Raised):
         return Result(exercise, Status.RAISED, f"{problem}, when it was given: {probe}.")

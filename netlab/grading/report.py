@@ -1,5 +1,6 @@
 """What a check says: right, or the smallest difference as a packet's journey, with a hint where one fits."""
 
+import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from html import escape
@@ -105,20 +106,25 @@ class Result:
     def _repr_html_(self) -> str:
         parts = [f"<p><strong>{escape(self.heading)}</strong></p>"]
         if self.message:
-            parts.append(f"<p>{escape(self.message)}</p>")
+            parts.append(f"<p>{prose(self.message)}</p>")
         parts.append(show(self.trace))
         if self.misconception:
-            parts.append(f"<p><strong>Hint.</strong> {escape(self.misconception.hint)}</p>")
+            parts.append(f"<p><strong>Hint.</strong> {prose(self.misconception.hint)}</p>")
         if self.sibling:
             parts.append(
                 "<details><summary>A similar case, worked through</summary>"
-                f"<p>{escape(self.sibling.text)}</p>{show(self.sibling.trace)}</details>"
+                f"<p>{prose(self.sibling.text)}</p>{show(self.sibling.trace)}</details>"
             )
         label = escape(f"Result of exercise {self.exercise.id}", quote=True)
         return (
             f'<section aria-label="{label}" style="border-left: 0.3em solid currentColor; padding-left: 1em">'
             f"{''.join(parts)}</section>"
         )
+
+
+def prose(text: str) -> str:
+    """A text as HTML, with what stands between backquotes as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def show(trace: object) -> str:

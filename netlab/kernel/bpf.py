@@ -10,6 +10,7 @@ import mmap
 import os
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -43,7 +44,8 @@ class Types:
     PATH: Final = "/sys/kernel/btf/vmlinux"
     # Bytes that follow the 12 common ones, by kind: (fixed, for each member).
     _TAIL: Final = {
-        1: (4, 0), 3: (12, 0), 4: (0, 12), 5: (0, 12), 6: (0, 8), 13: (0, 8), 14: (4, 0), 15: (0, 12), 17: (4, 0), 19: (0, 12),
+        1: (4, 0), 3: (12, 0), 4: (0, 12), 5: (0, 12), 6: (0, 8), 13: (0, 8), 14: (4, 0), 15: (0, 12), 17: (4, 0),
+        19: (0, 12),
     }  # fmt: skip
     _STRUCT, _UNION, _ENUM = 4, 5, 6
     _QUALIFIERS: Final = (
@@ -55,10 +57,9 @@ class Types:
     )  # typedef, volatile, const, restrict, type tag: they only point on
 
     def __init__(self, structures: set[str], enums: set[str]) -> None:
-        with open(self.PATH, "rb") as file:
-            data = self._data = file.read()
+        data = self._data = Path(self.PATH).read_bytes()
         _, _, _, header, types, length, strings, _ = struct.unpack_from("<HBBIIIII", data)
-        self._strings = header + strings
+        self._strings: int = header + strings
         wanted = {self._string_offset(name): name for name in structures | enums}
         self._positions = [0]
         self._named: dict[str, int] = {}
@@ -94,8 +95,8 @@ class Types:
     def _find(self, position: int, member: str) -> int | None:
         _, info, _ = struct.unpack_from("<III", self._data, position)
         for i in range(info & 0xFFFF):
-            name, kind, bits = struct.unpack_from("<III", self._data, position + 12 + 12 * i)
-            bits &= 0xFFFFFF if info >> 31 else 0xFFFFFFFF
+            name, kind, place = struct.unpack_from("<III", self._data, position + 12 + 12 * i)
+            bits = int(place) & (0xFFFFFF if info >> 31 else 0xFFFFFFFF)
             if self._string(name) == member:
                 return bits
             if not name and (inner := self._find(self._resolve(kind), member)) is not None:
@@ -205,7 +206,7 @@ class Program:
         self._add(0x95)
 
     def read_to_stack(self, stack: int, size: int, base: int, offset: int) -> None:
-        """Reads kernel memory at a register plus an offset to a place on the stack; unreadable memory reads as zeros."""
+        """Reads kernel memory at a register plus an offset to the stack; unreadable memory reads as zeros."""
         self.move(1, 10)
         self.add(1, stack)
         self.set(2, size)
@@ -232,15 +233,13 @@ class Program:
         licence = ctypes.create_string_buffer(b"Dual BSD/GPL")
         log = ctypes.create_string_buffer(1 << 18)
         attributes = struct.pack(
-            "<IIQQIIQII16sII", kind, len(code) // 8, ctypes.addressof(code_buffer), ctypes.addressof(licence), 1, len(log),
-            ctypes.addressof(log), 0, 0, b"netlab", 0, attach_type,
+            "<IIQQIIQII16sII", kind, len(code) // 8, ctypes.addressof(code_buffer), ctypes.addressof(licence),
+            1, len(log), ctypes.addressof(log), 0, 0, b"netlab", 0, attach_type,
         )  # fmt: skip
         try:
             return bpf(PROG_LOAD, attributes + bytes(64))
         except OSError as error:
-            raise OSError(
-                error.errno, f"{error.strerror}\n{log.value.decode(errors='replace')[-2000:]}"
-            ) from None
+            raise OSError(error.errno, f"{error.strerror}\n{log.value.decode(errors='replace')[-2000:]}") from None
 
 
 def make_map(kind: int, key: int, value: int, entries: int, flags: int = 0) -> int:

@@ -15,7 +15,8 @@ from netlab.trace import UNKNOWN
 Json = Mapping[str, Any]
 
 # What is random, or depends on the time of day, in the kernel; everything else is compared byte for byte:
-# - in frames that a host made itself: IP id, TCP's window, options and initial sequence number (`_masked`);
+# - in frames that a host made itself: IP id (also where an ICMP error quotes it), TCP's window, options and initial
+#   sequence number (`_masked`);
 # - times of day: ICMP timestamp replies, the IP timestamp option, also where an ICMP error quotes it (`_masked`);
 # - redirects to a source that has been due one before: the next one comes after milliseconds of real time
 #   (`_repeated_redirects`).
@@ -69,7 +70,7 @@ class Comparison:
 def compare(simulator: Json, kernel: Json) -> Comparison:
     """The differences between two traces of the same scenario, given in the form that `Trace.to_json` makes."""
     result = Comparison()
-    for number, (left, right) in enumerate(zip(_canonical(simulator), _canonical(kernel), strict=True)):
+    for number, (left, right) in enumerate(zip(canonical(simulator), canonical(kernel), strict=True)):
         for what, mine in left.items():
             theirs = right[what]
             if UNKNOWN in (mine, theirs):
@@ -98,14 +99,14 @@ def _line(thing: Any) -> str:
     return " ".join(f"{key}={value}" for key, value in thing.items()) if isinstance(thing, dict) else str(thing)
 
 
-def _canonical(trace: Json) -> Iterator[dict[str, Any]]:
-    """Each step with packets renumbered in the order of their appearance here, and what may differ masked."""
+def canonical(trace: Json) -> Iterator[dict[str, Any]]:
+    """Each step as it is compared: packets renumbered in the order of their appearance, what may differ masked."""
     bounced: set[tuple[str, str]] = set()
     isn: dict[tuple[Any, ...], int] = {}
     for step in trace["steps"]:
         gone = _repeated_redirects(step["path"], bounced)
         path = [row for row in step["path"] if row["packet"] not in gone]
-        made = {(row["host"], row["src"], row["dst"], row["proto"]) for row in path if row["hook"] == "LOCAL_OUT"}
+        made = {(row["src"], row["dst"]) for row in path if row["hook"] == "LOCAL_OUT"}
         frames = [
             frame | {"hex": _masked(frame, made, isn)}
             for frame in sorted(step["out"], key=lambda frame: (frame["host"], frame["dev"]))
@@ -125,7 +126,9 @@ def _renumbered(items: Any, numbers: dict[int, int], gone: Iterable[int] = ()) -
     if items == UNKNOWN:
         return items
     return [
-        item | {"packet": numbers.setdefault(item["packet"], len(numbers))} for item in items if item["packet"] not in gone
+        item | {"packet": numbers.setdefault(item["packet"], len(numbers))}
+        for item in items
+        if item["packet"] not in gone
     ]
 
 
@@ -140,7 +143,7 @@ def _repeated_redirects(path: Iterable[Json], bounced: set[tuple[str, str]]) -> 
     return numbers
 
 
-def _masked(frame: Json, made: set[tuple[str, str, str, str]], isn: dict[tuple[Any, ...], int]) -> str:
+def _masked(frame: Json, made: set[tuple[str, str]], isn: dict[tuple[Any, ...], int]) -> str:
     """A frame's bytes as hex, with what may differ replaced by fixed values and the checksums made to fit."""
     packet = Packet.from_bytes(bytes.fromhex(frame["hex"]))
     packet = packet._replace(options=_without_times(packet.options), checksum=None)
@@ -148,12 +151,14 @@ def _masked(frame: Json, made: set[tuple[str, str, str, str]], isn: dict[tuple[A
     if isinstance(message, Icmp) and message.type == _TIMESTAMP_REPLY:
         packet = packet._replace(payload=packet.payload[:2] + bytes(2) + packet.payload[4:12])
     if quoted := packet.quoted:
-        body = quoted._replace(options=_without_times(quoted.options)).to_bytes()
+        ours = (quoted.src, quoted.dst) in made
+        quoted = quoted._replace(options=_without_times(quoted.options), ip_id=0 if ours else quoted.ip_id)
+        body = quoted.to_bytes()
         packet = packet._replace(payload=packet.payload[:2] + bytes(2) + packet.payload[4:8] + body)
-    if any((frame["host"], packet.src, packet.dst) == (host, src, dst) for host, src, dst, _ in made):
+    if (packet.src, packet.dst) in made:
         packet = packet._replace(ip_id=0)
         if isinstance(message, Tcp):
-            flow = frame["host"], packet.src, message.sport, packet.dst, message.dport
+            flow = packet.src, message.sport, packet.dst, message.dport
             if message.flags & 2:
                 isn[flow] = message.seq
             seq = message.seq - isn.get(flow, 0) & 0xFFFFFFFF
@@ -171,11 +176,13 @@ def _without_times(options: bytes) -> bytes:
             at += 1
             continue
         length = out[at + 1] if at + 1 < len(out) else 0
-        if length < 2:
+        if length < 2 or at + length > len(out):
             break
         if out[at] == _TIMESTAMP_OPTION and length >= 4:
-            step, skip = (8, 4) if out[at + 3] & 15 else (4, 0)
-            for place in range(at + 4 + skip, min(at + length, len(out)) - 3, step):
-                out[place : place + 4] = bytes(4)
+            entry = 8 if out[at + 3] & 15 in (1, 3) else 4
+            # The pointer stands behind the last entry written; it counts from 1.
+            for place in range(out[at + 2] - 5, 3, -entry):
+                if place + 4 <= length:
+                    out[at + place : at + place + 4] = bytes(4)
         at += length
     return bytes(out)

@@ -1,4 +1,4 @@
-"""Real listening sockets inside the namespaces: a UDP socket takes what comes, a TCP socket accepts, reads and closes."""
+"""Real sockets inside the namespaces: a UDP socket takes what comes, a TCP socket accepts, reads and closes."""
 
 import contextlib
 import socket

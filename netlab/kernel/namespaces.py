@@ -10,6 +10,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 from netlab.names import NetlabError
@@ -39,9 +40,7 @@ def require(program: str, package: str) -> str:
     """
     found = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
     if not found:
-        raise KernelUnavailable(
-            f"{program} is not installed (apt install {package}). The simulator works without it"
-        )
+        raise KernelUnavailable(f"{program} is not installed (apt install {package}). The simulator works without it")
     return found
 
 
@@ -60,10 +59,9 @@ def become_root_of_own_users() -> None:
     """
     user, group = os.getuid(), os.getgid()
     try:
-        _call("unshare", CLONE_NEWUSER)
+        _call("unshare", CLONE_NEWUSER | CLONE_NEWNET)
         for name, text in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
-            with open(f"/proc/self/{name}", "w") as file:
-                file.write(text)
+            Path(f"/proc/self/{name}").write_text(text)
     except OSError as error:
         raise KernelUnavailable(
             f"not root, and no user namespace can be made ({error.strerror}; see the sysctls user.max_user_namespaces, "

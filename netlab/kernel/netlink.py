@@ -55,14 +55,24 @@ def attribute(kind: int, value: int) -> bytes:
     return struct.pack("=HHI", 8, kind, value)
 
 
-class NetlinkSocket:
-    """A netlink socket in a namespace that belongs to multicast groups; with `everywhere` those of all numbered namespaces."""
+def enlarge(one: socket.socket) -> None:
+    """Gives a socket a large receive buffer; who is not root gets what net.core.rmem_max allows (socket(7))."""
+    try:
+        one.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+    except PermissionError:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
 
-    def __init__(self, namespace: Namespace, protocol: int, groups: tuple[int, ...] = (), *, everywhere: bool = False) -> None:
+
+class NetlinkSocket:
+    """A netlink socket that belongs to multicast groups, with `everywhere` those of all numbered namespaces."""
+
+    def __init__(
+        self, namespace: Namespace, protocol: int, groups: tuple[int, ...] = (), *, everywhere: bool = False
+    ) -> None:
         with namespace.entered():
             self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
         self._socket.bind((0, 0))
-        self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+        enlarge(self._socket)
         if everywhere:
             self._socket.setsockopt(SOL_NETLINK, NETLINK_LISTEN_ALL_NSID, 1)
         for group in groups:

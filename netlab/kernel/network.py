@@ -4,16 +4,22 @@ iproute2 does the configuring, since a scenario's routes and rules are the words
 Devices have the scenario's names, so everything the kernel prints reads as the learner wrote it.
 """
 
-import os
+import ctypes
+import fcntl
 import socket
+import struct
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from netlab.addresses import format_address
+from netlab.kernel.markers import Markers, Plug
 from netlab.kernel.namespaces import KernelUnavailable, Namespace, require
 from netlab.kernel.netlink import number_namespace
-from netlab.kernel.outside import Outside
+from netlab.kernel.outside import Frame, Outside, Tap
+from netlab.kernel.sender import Sender
 from netlab.names import NetlabError
 from netlab.scenario import DEFAULT_MTU, MAX_MTU, HostSpec, Scenario
 from netlab.sysctls import Sysctls
@@ -23,6 +29,9 @@ _NO_IPV6 = {"net.ipv6.conf.all.disable_ipv6": 1, "net.ipv6.conf.default.disable_
 # ... and a next hop on a link that does not answer is given up at once and not after three seconds.
 _IMPATIENT = {"mcast_solicit": 1, "retrans_time_ms": 10}
 
+SIOCETHTOOL = 0x8946
+_OFFLOADS = (0x17, 0x1F, 0x24, 0x2C)  # ETHTOOL_STXCSUM, ETHTOOL_STSO, ETHTOOL_SGSO, ETHTOOL_SGRO (linux/ethtool.h)
+
 
 class Machine:
     """One host of the scenario: its namespace, and its devices by number."""
@@ -30,6 +39,7 @@ class Machine:
     def __init__(self, spec: HostSpec) -> None:
         self.spec = spec
         self.namespace = Namespace()
+        self.sender = Sender(self.namespace)
         self.devices: dict[int, str] = {}
         if Path("/proc/sys/net/ipv6").exists():
             for name, value in _NO_IPV6.items():
@@ -41,20 +51,38 @@ class Machine:
         Raises:
             KernelUnavailable: the kernel has no such sysctl here, or it may not be written.
         """
-        path = "/proc/sys/" + name.translate(
+        path = Path("/proc/sys/") / name.translate(
             str.maketrans("./", "/.")
         )  # a slash stands for a dot in a device's name
         with self.namespace.entered():
             try:
-                with open(path, "w") as file:
-                    file.write(str(value))
+                path.write_text(str(value))
             except OSError as error:
                 raise KernelUnavailable(f"sysctl {name} cannot be set to {value}: {error.strerror}") from None
 
+    def close(self) -> None:
+        """Lets go of the namespace."""
+        self.sender.close()
+        self.namespace.close()
+
     def number_devices(self) -> None:
-        """Looks up which number each device got."""
-        with self.namespace.entered():
+        """Looks up which number each device got, and has it send finished frames: checksums in, nothing merged."""
+        with self.namespace.entered(), socket.socket() as control:
             self.devices = dict(socket.if_nameindex())
+            for device in self.spec.interfaces:
+                for setting in _OFFLOADS:
+                    value = ctypes.create_string_buffer(struct.pack("=II", setting, 0))
+                    request = struct.pack("16sP", device.encode(), ctypes.addressof(value))
+                    fcntl.ioctl(control, SIOCETHTOOL, request)
+
+
+class Closable(Protocol):
+    """What holds something of the kernel's."""
+
+    def close(self) -> None: ...
+
+
+T = TypeVar("T", bound=Closable)
 
 
 class Network:
@@ -68,16 +96,45 @@ class Network:
             KernelUnavailable: a tool or a permission is missing.
         """
         self._ip = require("ip", "iproute2")
+        self._held = ExitStack()
         self.scenario = scenario
-        self.machines = {name: Machine(spec) for name, spec in scenario.hosts.items()}
-        self.outside = Outside(list(scenario.open_interfaces()))
+        try:
+            self._build()
+        except BaseException:
+            self.close()
+            raise
+
+    def _build(self) -> None:
+        scenario = self.scenario
+        self.machines = {name: self._hold(Machine(spec)) for name, spec in scenario.hosts.items()}
+        self.outside = self._hold(Outside(list(scenario.open_interfaces())))
         for number, machine in enumerate(self.machines.values()):
             number_namespace(self.outside.namespace, machine.namespace, number)
         self._connect()
         for machine in self.machines.values():
             self._configure(machine)
             machine.number_devices()
-        self.outside.attach({name: machine.namespace for name, machine in self.machines.items()})
+        self.taps = [
+            self._hold(Tap(host, dev, self.machines[host].namespace)) for link in scenario.links for host, dev in link
+        ]
+        self.markers = self._hold(Markers(self._plugs()))
+
+    def _hold(self, thing: T) -> T:
+        """Something to be closed at the end."""
+        self._held.callback(thing.close)
+        return thing
+
+    def _plugs(self) -> Iterator[tuple[Plug, Plug]]:
+        """The two ends of every veth."""
+        for port in self.outside.ports:
+            near = Plug(self.machines[port.host].namespace, port.dev, port.near_mac)
+            yield near, Plug(self.outside.namespace, port.device, port.far_mac)
+        for number, ends in enumerate(self.scenario.links):
+            one, other = (
+                Plug(self.machines[host].namespace, dev, _link_mac(number, side))
+                for side, (host, dev) in enumerate(ends)
+            )
+            yield one, other
 
     def _connect(self) -> None:
         """Creates every veth with its two ends in the right namespaces."""
@@ -103,9 +160,7 @@ class Network:
         values = Sysctls(spec.interfaces)
         for name, value in spec.sysctls.items():
             values.set(name, value)
-        for name in sorted(
-            values, key=lambda name: name.count(".")
-        ):  # ip_forward first: it writes the others
+        for name in sorted(values, key=lambda name: name.count(".")):  # ip_forward first: it writes the others
             machine.write_sysctl(name, values.get(name))
         commands = ["link set lo up"]
         open_devices = {port.dev for port in self.outside.ports if port.host == spec.name}
@@ -118,8 +173,7 @@ class Network:
                     machine.write_sysctl(f"net.ipv4.neigh.{dev.replace('.', '/')}.{name}", value)
             commands.append(f"link set {dev} arp {arp} mtu {spec.mtu.get(dev, DEFAULT_MTU)} up")
         commands += [
-            f"neigh add {address} lladdr {mac} dev {dev} nud permanent"
-            for dev, address, mac in self._neighbours(spec)
+            f"neigh add {address} lladdr {mac} dev {dev} nud permanent" for dev, address, mac in self._neighbours(spec)
         ]
         commands += [f"route add {route}" for route in spec.routes]
         commands += [f"rule add {rule}" for rule in spec.rules]
@@ -132,32 +186,26 @@ class Network:
                 (host, dev), (peer, _) = ends[side], ends[1 - side]
                 if host == spec.name:
                     for addresses in self.scenario.hosts[peer].interfaces.values():
-                        yield from (
-                            (dev, format_address(a.address), _link_mac(number, 1 - side)) for a in addresses
-                        )
+                        yield from ((dev, format_address(a.address), _link_mac(number, 1 - side)) for a in addresses)
 
     def _batch(self, namespace: Namespace, commands: list[str]) -> None:
         with namespace.entered():
-            done = subprocess.run(
-                [self._ip, "-batch", "-"], input="\n".join(commands), capture_output=True, text=True
-            )
+            lines = "\n".join(commands)
+            done = subprocess.run([self._ip, "-batch", "-"], input=lines, capture_output=True, text=True, check=False)
         if done.returncode:
             complaint, _, place = done.stderr.strip().partition("\n")
             line = place.rpartition(":")[2]
             wrong = commands[int(line) - 1] if line.isdigit() else commands[0]
-            raise NetlabError(
-                f"the kernel refuses `ip {wrong}`: {complaint.removeprefix('RTNETLINK answers: ')}"
-            )
+            raise NetlabError(f"the kernel refuses `ip {wrong}`: {complaint.removeprefix('RTNETLINK answers: ')}")
+
+    def frames(self) -> list[Frame]:
+        """The packets that left hosts by an interface since the last call, in order interface by interface."""
+        return [*self.outside.frames(), *(frame for tap in self.taps for frame in tap.frames())]
 
     def close(self) -> None:
         """Lets go of all namespaces."""
-        self.outside.close()
-        for machine in self.machines.values():
-            machine.namespace.close()
+        self._held.close()
 
 
 def _link_mac(link: int, side: int) -> str:
     return f"02:00:00:01:{link:02x}:{side:02x}"
-
-
-KERNEL = os.uname().release

@@ -10,14 +10,16 @@ import mmap
 import os
 import struct
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import cache
 from socket import SOL_SOCKET, socket
 from typing import Final, Protocol
 
 from netlab.kernel import bpf
-from netlab.kernel.netlink import LostEvents
 from netlab.kernel.namespaces import KernelUnavailable, Namespace
+from netlab.kernel.netlink import LostEvents
 from netlab.names import Hook
 
 FIRST, LAST = -(2**31) + 1, 2**31 - 2  # the kernel keeps the two outermost priorities for itself
@@ -54,7 +56,9 @@ class Event:
 
 
 class Probes(Protocol):
-    """A source of events from a set of namespaces."""
+    """A source of events from a set of namespaces. `sees_drops`: it knows what happens between hooks, and the log."""
+
+    sees_drops: bool
 
     def read(self) -> Iterator[Event]: ...
     def close(self) -> None: ...
@@ -79,8 +83,16 @@ _WORD: Final = -8  # a place on the stack for one word
 _KEY: Final = -16  # and one for a map's key
 
 
+@cache
+def _kernel_types() -> bpf.Types:
+    structures = {"sk_buff", "net_device", "net", "nf_hook_state", "dst_entry", "sock_common"}
+    return bpf.Types(structures, {"skb_drop_reason"})
+
+
 class BpfProbes:
     """Root's probes: everything in one ring buffer, in the order in which it happened."""
+
+    sees_drops = True
 
     def __init__(self, namespaces: list[Namespace]) -> None:
         """Starts watching these namespaces.
@@ -88,42 +100,43 @@ class BpfProbes:
         Raises:
             KernelUnavailable: the kernel has no BTF, or refuses one of the programs.
         """
-        self._descriptors: list[int] = []
+        self._held = ExitStack()
         try:
-            self._types = bpf.Types(
-                {"sk_buff", "net_device", "net", "nf_hook_state", "dst_entry", "sock_common"},
-                {"skb_drop_reason"},
-            )
-            self._reasons = {
-                number: name.removeprefix("SKB_DROP_REASON_")
-                for number, name in self._types.enum("skb_drop_reason").items()
-            }
-            self._ring = bpf.RingBuffer(_RING_SIZE)
-            self._lost = self._keep(bpf.make_map(bpf.MAP_ARRAY, 4, 8, 1, bpf.MAP_IS_MMAPABLE))
-            self._lost_page = mmap.mmap(self._lost, mmap.PAGESIZE, prot=mmap.PROT_READ)
-            self._scratch = self._keep(bpf.make_map(bpf.MAP_PERCPU_ARRAY, 4, _BYTES + _MOST_BYTES + 1, 1))
-            self._watched = self._keep(bpf.make_map(bpf.MAP_HASH, 8, 8, 64))
-            for namespace in namespaces:
-                bpf.update_map(self._watched, struct.pack("<Q", cookie_of(namespace)), bytes(8))
-            entered, left = (
-                self._keep(
-                    self._hook_program(kind).load_into_kernel(bpf.PROG_NETFILTER, bpf.ATTACH_NETFILTER)
-                )
-                for kind in (_ENTERED, _LEFT)
-            )
-            for namespace in namespaces:
-                with namespace.entered():
-                    for hook in range(5):
-                        self._keep(bpf.attach_netfilter(entered, hook, FIRST))
-                        self._keep(bpf.attach_netfilter(left, hook, LAST))
-            for name, program in (("kfree_skb", self._drop_program()), ("console", self._log_program())):
-                loaded = self._keep(program.load_into_kernel(bpf.PROG_RAW_TRACEPOINT))
-                self._keep(bpf.attach_tracepoint(loaded, name))
+            self._watch(namespaces)
         except (OSError, KeyError) as error:
+            self.close()
             raise KernelUnavailable(f"packets cannot be watched with BPF on this kernel: {error}") from None
 
+    def _watch(self, namespaces: list[Namespace]) -> None:
+        self._types = _kernel_types()
+        self._reasons = {
+            number: name.removeprefix("SKB_DROP_REASON_")
+            for number, name in self._types.enum("skb_drop_reason").items()
+        }
+        self._ring = bpf.RingBuffer(_RING_SIZE)
+        self._held.callback(self._ring.close)
+        self._lost = self._keep(bpf.make_map(bpf.MAP_ARRAY, 4, 8, 1, bpf.MAP_IS_MMAPABLE))
+        self._lost_page = mmap.mmap(self._lost, mmap.PAGESIZE, prot=mmap.PROT_READ)
+        self._held.callback(self._lost_page.close)
+        self._scratch = self._keep(bpf.make_map(bpf.MAP_PERCPU_ARRAY, 4, _BYTES + _MOST_BYTES + 1, 1))
+        self._watched = self._keep(bpf.make_map(bpf.MAP_HASH, 8, 8, 64))
+        for namespace in namespaces:
+            bpf.update_map(self._watched, struct.pack("<Q", cookie_of(namespace)), bytes(8))
+        entered, left = (
+            self._keep(self._hook_program(kind).load_into_kernel(bpf.PROG_NETFILTER, bpf.ATTACH_NETFILTER))
+            for kind in (_ENTERED, _LEFT)
+        )
+        for namespace in namespaces:
+            with namespace.entered():
+                for hook in range(5):
+                    self._keep(bpf.attach_netfilter(entered, hook, FIRST))
+                    self._keep(bpf.attach_netfilter(left, hook, LAST))
+        for name, program in (("kfree_skb", self._drop_program()), ("console", self._log_program())):
+            loaded = self._keep(program.load_into_kernel(bpf.PROG_RAW_TRACEPOINT))
+            self._keep(bpf.attach_tracepoint(loaded, name))
+
     def _keep(self, descriptor: int) -> int:
-        self._descriptors.append(descriptor)
+        self._held.callback(os.close, descriptor)
         return descriptor
 
     def _begin(self, program: bpf.Program, kind: int) -> None:
@@ -176,7 +189,7 @@ class BpfProbes:
         self._output(program)
 
     def _output(self, program: bpf.Program) -> None:
-        """Writes the record (register 9), as many bytes as register 3 says, to the ring buffer, or counts a lost event."""
+        """Writes the record (register 9, length in register 3) to the ring buffer, or counts a lost event."""
         program.map_address(1, self._ring.fd)
         program.move(2, 9)
         program.set(4, 0)
@@ -259,7 +272,16 @@ class BpfProbes:
         program.move(2, 10)
         program.add(2, _KEY)
         program.call(bpf.HELPER_MAP_LOOKUP)
-        program.jump_equal(0, 0, "leave")
+        program.jump_not_equal(0, 0, "watched")
+        # A packet that waits in a socket no longer knows its device; it is dropped by the process that reads it.
+        program.load(8, 9, _COOKIE)
+        program.jump_not_equal(8, 0, "leave")
+        program.call(bpf.HELPER_PID_TGID)
+        program.shift_right(0, 32)
+        program.jump_not_equal(0, os.getpid(), "leave")
+        program.set(1, 0)
+        program.store(9, _COOKIE, 1)
+        program.label("watched")
         self._finish(program)
         program.label("leave")
         program.leave(0)
@@ -310,7 +332,4 @@ class BpfProbes:
 
     def close(self) -> None:
         """Stops watching."""
-        self._lost_page.close()
-        self._ring.close()
-        for descriptor in self._descriptors:
-            os.close(descriptor)
+        self._held.close()

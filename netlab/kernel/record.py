@@ -5,7 +5,7 @@ a veth into the next host; a packet that a host makes starts in LOCAL_OUT, alway
 fragments is recognised by the header fields that a link does not change.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from netlab.kernel.listeners import Datagram
@@ -20,6 +20,9 @@ Identity = tuple[int, int, int, int, int]
 
 # The low bits of the connection tracking word (enum ip_conntrack_info); two numbers a state, one for each direction.
 _STATES = {0: "ESTABLISHED", 1: "RELATED", 2: "NEW", 3: "ESTABLISHED", 4: "RELATED", 7: "UNTRACKED"}
+
+# The second line about a martian tells the MAC addresses, which are the harness's own.
+_LINK_HEADER = "ll header:"
 
 
 def as_packet(data: bytes) -> Packet:
@@ -49,21 +52,24 @@ class Recorder:
     """Turns the events of one step into the trace's.
 
     `hosts` names the namespaces by cookie, `devices` gives each host's interfaces by number, `listening` the sockets
-    (like "tcp/80") by host, `tracked` the hosts with connection tracking. `undecided`
-    is the verdict of a hook that a packet was neither seen to leave nor dropped in.
+    (like "tcp/80") by host, `peers` the other end (like "server:eth0") of interfaces on links, `tracked` the hosts with
+    connection tracking. `undecided` is the verdict of a hook that a packet was neither seen to leave nor dropped in.
     """
 
     hosts: Mapping[int, str]
     devices: Mapping[str, Mapping[int, str]]
     listening: Mapping[str, frozenset[str]]
+    peers: Mapping[tuple[str, str], str]
     tracked: frozenset[str]
     undecided: str
     events: list[TraceEvent] = field(default_factory=list)
     received: list[Datagram] = field(default_factory=list)
     _last: dict[int, Passed] = field(default_factory=dict)  # the hook a buffer was in last
     _sent: dict[tuple[str, str, Identity], Passed] = field(default_factory=dict)  # left POST_ROUTING, by way out
+    _gone: set[tuple[str, str, Identity]] = field(default_factory=set)  # of those, what has been seen outside
     _flying: dict[tuple[Identity, int], int] = field(default_factory=dict)  # the numbers of those, by what they are
     _pieces: dict[tuple[Identity, int], int] = field(default_factory=dict)  # fragments that have a number
+    _dropped: list[Passed] = field(default_factory=list)  # the hooks that dropped packets were in last
     _next: int = 0
 
     def add(self, events: Iterable[Event]) -> None:
@@ -75,10 +81,8 @@ class Recorder:
                 self._leave(event)
             elif event.kind is Kind.DROPPED:
                 self._drop(event)
-            else:
-                self.events.append(
-                    Logged(max(0, self._next - 1), next(iter(self.hosts.values())), event.text)
-                )
+            elif not event.text.startswith(_LINK_HEADER):
+                self._log(event.text)
 
     def add_frames(self, frames: Iterable[Frame]) -> None:
         """Takes in what left by interfaces; each frame stands in the record behind the POST_ROUTING it came through."""
@@ -87,15 +91,33 @@ class Recorder:
             passed = self._sent.get((host, dev, _identity(packet)))
             if passed is None:
                 number = self._new_number()
-                self.events.append(Sent(number, host, dev, packet))
+                self.events.append(Sent(number, host, dev, packet, None, self.peers.get((host, dev))))
                 continue
+            self._gone.add((host, dev, _identity(packet)))
             number = passed.number
             if packet.frag != passed.packet.frag or packet.length < passed.packet.length:
                 number = self._piece(packet)
             at = next(n for n, event in enumerate(self.events) if event is passed) + 1
             while at < len(self.events) and isinstance(self.events[at], Sent):
                 at += 1
-            self.events.insert(at, Sent(number, host, dev, packet))
+            self.events.insert(at, Sent(number, host, dev, packet, None, self.peers.get((host, dev))))
+
+    def awaits(self, places: Container[tuple[str, str]]) -> bool:
+        """Whether something is on its way out by one of these (host, interface) and neither left nor was dropped.
+
+        So it is while the kernel asks who has the next hop's address.
+        """
+        dropped = {event.number for event in self.events if isinstance(event, Dropped)}
+        return any(
+            way[:2] in places and way not in self._gone and passed.number not in dropped
+            for way, passed in self._sent.items()
+        )
+
+    def _log(self, line: str) -> None:
+        """A line of the kernel's log names no namespace: it belongs to the host that had a packet last."""
+        last = next((event for event in reversed(self.events) if isinstance(event, Passed)), None)
+        number, host = (last.number, last.host) if last else (0, next(iter(self.hosts.values())))
+        self.events.append(Logged(number, host, line))
 
     def _new_number(self) -> int:
         self._next += 1
@@ -129,7 +151,9 @@ class Recorder:
         elif event.hook is not Hook.LOCAL_OUT:
             if last := self._last.get(event.skb):
                 return last.number
-            for passed in reversed(self._last.values()):  # the host hears its own broadcast: a copy of it goes out first
+            for passed in reversed(
+                self._last.values()
+            ):  # the host hears its own broadcast: a copy of it goes out first
                 if passed.packet == packet:
                     return passed.number
         return self._new_number()
@@ -155,40 +179,55 @@ class Recorder:
         return _STATES[event.tracking & 7] if event.tracking else "INVALID"
 
     def _drop(self, event: Event) -> None:
-        host = self.hosts[event.namespace]
         passed = self._last.get(event.skb)
+        if passed:
+            self._dropped.append(passed)
+        if passed is None and event.namespace not in self.hosts:
+            return
+        host = passed.host if passed else self.hosts[event.namespace]
         if passed is not None:
             number = passed.number
             if passed.verdict == self.undecided and event.text == DropReason.NETFILTER_DROP:
-                passed.packet, passed.state, passed.verdict = (
-                    as_packet(event.data),
-                    self._state(event),
-                    Verdict.DROP.name,
-                )
+                passed.packet, passed.state = as_packet(event.data), self._state(event)
+                passed.verdict = Verdict.DROP.name
         else:
             number = self._new_number()
-        try:
-            packet = Packet.from_bytes(event.data)
-        except MalformedPacket:
-            packet = as_packet(event.data) if passed else None
+        packet: Packet | None = as_packet(event.data)
+        if passed is None:
+            try:
+                packet = Packet.from_bytes(event.data)
+            except MalformedPacket:
+                packet = None
         self.events.append(Dropped(number, host, event.text, packet))
 
     def close(self) -> list[TraceEvent]:
-        """The whole step, once nothing more can come: what was handed up and not dropped, a socket has taken."""
-        dropped = {event.number for event in self.events if isinstance(event, Dropped)}
+        """The whole step, once nothing more can come, with what sockets have taken."""
         out: list[TraceEvent] = []
         for event in self.events:
             out.append(event)
-            if not isinstance(event, Passed) or event.hook is not Hook.LOCAL_IN or event.number in dropped:
-                continue
-            packet = event.packet
-            socket = f"{protocol_name(packet.proto)}/{packet.dport}"
-            if socket not in self.listening.get(event.host, ()):
-                continue
-            if packet.proto == Proto.UDP:
-                datagram = Datagram(event.host, socket, packet.saddr, packet.sport or 0)
-                if datagram not in self.received:
-                    continue
-                self.received.remove(datagram)
-            out.append(Delivered(event.number, event.host, socket, packet))
+            if isinstance(event, Passed) and event.hook is Hook.LOCAL_IN and (socket := self._taker(event)):
+                out.append(Delivered(event.number, event.host, socket, event.packet))
         return out
+
+    def _taker(self, passed: Passed) -> str | None:
+        """The socket that took a packet: UDP's is asked; TCP's took what was not dropped, of SYNs what it answered."""
+        packet = passed.packet
+        socket = f"{protocol_name(packet.proto)}/{packet.dport}"
+        if socket not in self.listening.get(passed.host, ()) or any(passed is one for one in self._dropped):
+            return None
+        if packet.proto == Proto.UDP:
+            datagram = Datagram(passed.host, socket, packet.saddr, packet.sport or 0)
+            if datagram not in self.received:
+                return None
+            self.received.remove(datagram)
+        elif packet.flags == "S" and not any(_answers(event, passed) for event in self.events):
+            return None
+        return socket
+
+
+def _answers(event: TraceEvent, passed: Passed) -> bool:
+    """Whether this is a SYN-ACK leaving the host for the sender of that SYN."""
+    if not isinstance(event, Passed) or event.hook is not Hook.LOCAL_OUT or event.host != passed.host:
+        return False
+    answer, asked = event.packet, passed.packet
+    return (answer.flags, answer.daddr, answer.sport, answer.dport) == ("SA", asked.saddr, asked.dport, asked.sport)

@@ -1,12 +1,15 @@
 """A scenario on the real kernel, step by step. Runs in the worker process: see `netlab.kernel.worker`."""
 
+import contextlib
 import os
-import socket
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from errno import errorcode
 
 from netlab.kernel.listeners import Listeners
+from netlab.kernel.namespaces import KernelUnavailable
 from netlab.kernel.network import Network
 from netlab.kernel.probes import BpfProbes, Probes, cookie_of
 from netlab.kernel.record import Recorder
@@ -14,12 +17,15 @@ from netlab.kernel.traces import TraceProbes
 from netlab.names import NetlabError, Verdict, World
 from netlab.packet import MalformedPacket, Packet
 from netlab.scenario import AdvanceStep, PacketStep, Scenario
-from netlab.trace import UNKNOWN, Received, Refused, Step, Trace
+from netlab.trace import UNKNOWN, Logged, Received, Refused, Step, Trace
 
-
-_UNKNOWN = ("dropped", "log")  # what the probes of those who are not root do not see
 _QUIET = 0.005  # seconds
+_PATIENCE = 1.0  # seconds for a next hop to be found, or given up
 _TICKS = 6  # CLOCK_MONOTONIC_COARSE: the time of the last timer tick (clock_gettime(2))
+
+
+_LOG_BURST, _LOG_SECONDS = 8, 6.0
+_logged: list[float] = []  # when this process has seen the kernel log something
 
 
 class WaitRefused(NetlabError):
@@ -38,26 +44,40 @@ def run(scenario: Scenario, *, max_wait: float, privileged: bool) -> Trace:
     waits = sum(step.seconds for step in scenario.steps if isinstance(step, AdvanceStep))
     if waits > max_wait:
         raise WaitRefused(
-            f"{scenario.name}: the steps advance {waits:g} s in all, and the kernel really waits: at most {max_wait:g} s "
-            "(--max-wait)"
+            f"{scenario.name}: the steps advance {waits:g} s in all, and the kernel really waits: "
+            f"at most {max_wait:g} s (--max-wait)"
         )
-    network = Network(scenario)
+    with ExitStack() as held:
+        network = held.enter_context(closing(Network(scenario)))
+        probes = held.enter_context(closing(_watch(network, privileged=privileged)))
+        running = held.enter_context(closing(_Run(network, probes)))
+        steps = list(running.steps())
+    return Trace(steps, World.KERNEL, os.uname().release, () if probes.sees_drops else _unknown(scenario))
+
+
+def _watch(network: Network, *, privileged: bool) -> Probes:
+    """The best probes that can be had; where BPF is refused, those of everybody, and a word about it."""
     namespaces = [machine.namespace for machine in network.machines.values()]
-    probes: Probes = BpfProbes(namespaces) if privileged else TraceProbes(namespaces, network.outside.namespace)
-    try:
-        undecided = Verdict.STOLEN.name if privileged else UNKNOWN
-        steps = list(_Run(network, probes, undecided).steps())
-    finally:
-        probes.close()
-        network.close()
-    return Trace(steps, World.KERNEL, os.uname().release, () if privileged else _UNKNOWN)
+    if privileged:
+        try:
+            return BpfProbes(namespaces)
+        except KernelUnavailable as error:
+            print(f"netlab: {error}: drop reasons and log lines are unknown", file=sys.stderr)
+    return TraceProbes(namespaces, network.outside.namespace)
+
+
+def _unknown(scenario: Scenario) -> tuple[str, ...]:
+    """What the probes of those who are not root do not see: without drops nobody can tell what a TCP socket took."""
+    tcp = any(proto == "tcp" for spec in scenario.hosts.values() for proto, _ in spec.listen)
+    return ("dropped", "log", "delivered") if tcp else ("dropped", "log")
 
 
 class _Run:
-    def __init__(self, network: Network, probes: Probes, undecided: str) -> None:
+    def __init__(self, network: Network, probes: Probes) -> None:
         self.network = network
         self.probes = probes
-        self.undecided = undecided
+        # A packet that entered a hook, did not leave it and was not dropped: somebody keeps it.
+        self.undecided = Verdict.STOLEN.name if probes.sees_drops else UNKNOWN
         machines = network.machines
         self.hosts = {cookie_of(machine.namespace): name for name, machine in machines.items()}
         self.devices = {name: machine.devices for name, machine in machines.items()}
@@ -67,17 +87,21 @@ class _Run:
         }
         specs = network.scenario.hosts.values()
         self.paced = any(spec.sysctls.get("net.ipv4.icmp_ratemask", 1) for spec in specs)
+        self.logs = any(name.endswith(".log_martians") for spec in specs for name in spec.sysctls)
         self.listeners = [Listeners(name, machine.namespace, machine.spec.listen) for name, machine in machines.items()]
+        self.peers = {ends[side]: ":".join(ends[1 - side]) for ends in network.scenario.links for side in (0, 1)}
         # With open interfaces alone the kernel has done all its work when a packet socket's send returns.
         tcp = any(proto == "tcp" for spec in specs for proto, _ in spec.listen)
-        self.quiet = _QUIET if network.scenario.links or tcp else 0.0
+        self.quiet = _QUIET if self.peers or tcp else 0.0
 
     def steps(self) -> Iterator[Step]:
         list(self.probes.read())
         for step in self.network.scenario.steps:
             if self.paced:
                 _next_tick()
-            recorder = Recorder(self.hosts, self.devices, self.listening, frozenset(), self.undecided)
+            if self.logs:
+                self._make_room_in_log()
+            recorder = Recorder(self.hosts, self.devices, self.listening, self.peers, frozenset(), self.undecided)
             done = Step(step.title)
             if isinstance(step, AdvanceStep):
                 time.sleep(step.seconds)
@@ -85,60 +109,53 @@ class _Run:
                 done.events += self._send(step)
             self._settle(recorder)
             done.events += recorder.close()
+            _logged.extend(time.monotonic() for event in done.events if isinstance(event, Logged))
             yield done
+
+    def close(self) -> None:
+        """Closes the listeners."""
+        for listeners in self.listeners:
+            listeners.close()
+
+    def _make_room_in_log(self) -> None:
+        """The kernel prints at most ten such lines in five seconds (net.core.message_burst, message_cost)."""
+        window = _logged[-_LOG_BURST:]
+        if len(window) == _LOG_BURST:
+            time.sleep(max(0.0, window[0] + _LOG_SECONDS - time.monotonic()))
 
     def _send(self, step: PacketStep) -> Iterator[Received | Refused]:
         if step.dev is not None:
             self.network.outside.send(step.host, step.dev, step.data)
-            try:
+            with contextlib.suppress(MalformedPacket):
                 yield Received(0, step.host, step.dev, Packet.from_bytes(step.data))
-            except MalformedPacket:
-                pass
             return
-        with self.network.machines[step.host].namespace.entered():
-            data = _with_source(step.data)
-            raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
-        with raw:
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-            try:
-                raw.sendto(data, (socket.inet_ntoa(data[16:20]), 0))
-            except OSError as error:
-                yield Refused(0, step.host, errorcode[error.errno or 0])
+        machine = self.network.machines[step.host]
+        try:
+            machine.sender.send(machine.sender.with_source(step.data))
+        except OSError as error:
+            yield Refused(0, step.host, errorcode[error.errno or 0])
 
     def _settle(self, recorder: Recorder) -> None:
         """Reads until a marker has crossed every link and nothing more came, then once more after a quiet period."""
-        quiet = self.quiet
+        quiet, patience = self.quiet, _PATIENCE
         while True:
-            self.network.outside.settle()
+            self.network.markers.cross()
             events = list(self.probes.read())
-            frames = self.network.outside.frames()
+            frames = self.network.frames()
             received = [one for listeners in self.listeners for one in listeners.serve()]
             recorder.add(events)
             recorder.add_frames(frames)
             recorder.received += received
             if events or frames or received:
                 quiet = self.quiet
+            elif patience > 0 and self.peers and recorder.awaits(self.peers):
+                time.sleep(_QUIET)
+                patience -= _QUIET
             elif quiet:
                 time.sleep(quiet)
                 quiet = 0.0
             else:
                 return
-
-
-def _with_source(data: bytes) -> bytes:
-    """A packet without a source gets the route's preferred one, as a process learns it that asks with connect(2).
-
-    The kernel would fill it in too, but leave the transport checksum as it is, which then is wrong.
-    """
-    if data[12:16] != bytes(4):
-        return data
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        asking.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-        try:
-            asking.connect((socket.inet_ntoa(data[16:20]), 9))
-        except OSError:
-            return data
-        return Packet.from_bytes(data).with_(src=asking.getsockname()[0]).to_bytes()
 
 
 def _next_tick() -> None:

@@ -11,7 +11,7 @@ from typing import Final
 from netlab.kernel.namespaces import Namespace, require
 from netlab.kernel.netlink import NETLINK_NETFILTER, NetlinkSocket, attributes
 from netlab.kernel.probes import FIRST, LAST, Event, Kind, cookie_of
-from netlab.names import NetlabError, Hook
+from netlab.names import Hook, NetlabError
 
 _TABLE: Final = "netlab_probes"
 _GROUP: Final = 9  # NFNLGRP_NFTRACE
@@ -22,6 +22,8 @@ _ATTRIBUTE_TABLE, _CHAIN, _ID, _NETWORK, _TRANSPORT, _IN, _OUT = 1, 2, 6, 8, 9, 
 
 class TraceProbes:
     """Everybody's probes: hooks entered and left, in order, and nothing of what happens between hooks."""
+
+    sees_drops = False
 
     def __init__(self, namespaces: list[Namespace], outside: Namespace) -> None:
         """Starts watching the namespaces, whose place in the list is the number by which the one outside knows them.

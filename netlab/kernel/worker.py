@@ -66,9 +66,13 @@ class Worker:
             raise answer
         return answer  # type: ignore[no-any-return]
 
+    def kill(self) -> None:
+        """Ends the process at once; whoever waits for its answer gets a RuntimeError. Other threads may call it."""
+        self._process.kill()
+
     def close(self) -> None:
         """Ends the process and all that it holds."""
-        self._process.kill()
+        self.kill()
         self._process.communicate()
 
     def __enter__(self) -> "Worker":
@@ -98,7 +102,7 @@ def main(parent: str, cpu: str) -> None:
                 become_root_of_own_users()
                 prepared = True
             answer = False, function(*arguments, **options)
-        except Exception as error:  # noqa: BLE001 - it is raised again, on the other side
+        except Exception as error:
             if not isinstance(error, NetlabError):
                 error.add_note(traceback.format_exc())
             answer = True, error

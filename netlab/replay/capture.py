@@ -5,6 +5,7 @@ Sources: draft-ietf-opsawg-pcap (classic pcap, both byte orders, micro- and nano
 
 from collections import Counter
 from collections.abc import Iterator
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from struct import Struct
 from typing import BinaryIO, Final, NamedTuple
@@ -19,6 +20,8 @@ MAGICS: Final = {
     b"\x4d\x3c\xb2\xa1": ("<", 1e-9), b"\xa1\xb2\x3c\x4d": (">", 1e-9),
 }  # fmt: skip
 """How a classic pcap file starts: its byte order, and what its timestamps' second number counts, in seconds."""
+
+_new_frame = tuple.__new__  # a NamedTuple's own constructor costs twice as much
 
 
 class CaptureError(NetlabError):
@@ -79,41 +82,44 @@ class Capture:
     def _read(self, file: BinaryIO) -> Iterator[Frame]:
         magic = file.read(4)
         if magic in MAGICS:
-            return self._classic(file, *MAGICS[magic])
+            return self._classic(_content(file, magic), *MAGICS[magic])
         if magic == SECTION_HEADER:
             return self._pcapng(file)
         start = f"it starts with the bytes {magic.hex(' ')}" if magic else "it is empty"
         raise CaptureError(f"{self.path}: neither pcap nor pcapng: {start}")
 
-    def _classic(self, file: BinaryIO, order: str, unit: float) -> Iterator[Frame]:
-        opening = file.read(20)
-        if len(opening) < 20:
-            raise Broken(4 + len(opening), "the file ends within its header")
-        number = Struct(order + "16xI").unpack(opening)[0] & 0xFFFF
+    def _classic(self, content: bytes | mmap, order: str, unit: float) -> Iterator[Frame]:
+        size, frame_header = len(content), Struct(order + "IIII").unpack_from
+        if size < 24:
+            raise Broken(size, "the file ends within its header")
+        number = Struct(order + "20xI").unpack_from(content)[0] & 0xFFFF
         link = LINKS.get(number)
         if link is None:
             raise CaptureError(f"{self.path}: link type {number} is not supported (netlab reads {KNOWN})")
-        header, position = Struct(order + "IIII"), 24
-        while head := file.read(16):
-            if len(head) < 16:
-                raise Broken(position, "the file ends within a frame's header")
-            seconds, fraction, captured, length = header.unpack(head)
+        _, skip, at, ipv4, _ = link
+        end = 24
+        while end < size:
+            start = end + 16
+            if start > size:
+                raise Broken(end, "the file ends within a frame's header")
+            seconds, fraction, captured, length = frame_header(content, end)
             if captured > MAX_RECORD:
-                raise Broken(position, f"a frame of {captured} bytes")
-            data = file.read(captured)
-            if len(data) < captured:
-                raise Broken(position, f"the file ends within a frame: {captured} bytes, {len(data)} are there")
-            position = self.position = position + 16 + captured
-            packet = self._packet(link, data, length)
+                raise Broken(end, f"a frame of {captured} bytes")
+            if start + captured > size:
+                raise Broken(end, f"the file ends within a frame: {captured} bytes, {size - start} are there")
+            end = self.position = start + captured
+            data = content[start:end]
+            self.frames += 1
+            packet = data[skip:] if captured >= length and data[at] in ipv4 else self._packet(link, data, length)
             if packet is not None:
-                yield Frame(self.frames, seconds + fraction * unit, packet)
+                yield _new_frame(Frame, (self.frames, seconds + fraction * unit, packet))
 
     def _pcapng(self, file: BinaryIO) -> Iterator[Frame]:
         for record in records(file, MAX_RECORD):
             self.position = record.end
+            self.frames += 1
             link = LINKS.get(record.link_type)
             if link is None:
-                self.frames += 1
                 self.skipped[f"link type {record.link_type}"] += 1
                 continue
             packet = self._packet(link, record.data, record.length)
@@ -122,7 +128,6 @@ class Capture:
 
     def _packet(self, link: Link, data: bytes, length: int) -> bytes | None:
         """The IPv4 packet in a frame that had `length` bytes on the wire; None, and counted, if there is none."""
-        self.frames += 1
         protocol = data[link.at]
         if protocol not in link.ipv4:
             self.skipped[link.name_of(protocol)] += 1
@@ -139,3 +144,11 @@ class Capture:
 
     def __repr__(self) -> str:
         return f"<Capture {self.path}: {self.frames} frames read>"
+
+
+def _content(file: BinaryIO, start: bytes) -> bytes | mmap:
+    """All that is in a file of which `start` has been read; where the system allows it, without copying it."""
+    try:
+        return mmap(file.fileno(), 0, access=ACCESS_READ)
+    except (OSError, ValueError):  # it is a pipe
+        return start + file.read()

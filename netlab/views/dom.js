@@ -13,9 +13,17 @@ let lastId = 0;
 /** An id that no other widget on the page has. */
 const newId = (name) => `netlab-${name}-${++lastId}`;
 
-/** The widget's outermost element. JupyterLab's own shortcuts are kept away from the keys pressed within. */
-const frame = (label, ...children) =>
-  h("div", { class: "netlab", role: "group", "aria-label": label, "data-lm-suppress-shortcuts": "true" }, ...children);
+const UNSHORTENED = "data-lm-suppress-shortcuts";
+
+/**
+ * The widget's outermost element. A key pressed in it is the widget's: without the attribute on the focused element
+ * JupyterLab would take "d d" for "delete this cell". Ctrl and Command still reach JupyterLab (Ctrl+S saves).
+ */
+function frame(label, ...children) {
+  const own = (event) => event.target.toggleAttribute?.(UNSHORTENED, !(event.ctrlKey || event.metaKey));
+  const listeners = { onfocusin: own, onkeydown: own, onkeyup: own };
+  return h("div", { class: "netlab", role: "group", "aria-label": label, ...listeners }, ...children);
+}
 
 /** Call `update` now and whenever one of these traits changes; returns the function that ends it. */
 function follow(model, traits, update) {

@@ -10,7 +10,7 @@ from traitlets import Dict, List, Unicode
 from netlab.addresses import format_address, parse_address
 from netlab.draw import hook_map, journey_table
 from netlab.host import Host
-from netlab.names import Hook, NetlabError, Proto
+from netlab.names import Hook, NetlabError, Proto, protocol_name
 from netlab.packet import Packet
 from netlab.trace import Trace
 from netlab.views.widget import Player, module
@@ -32,9 +32,11 @@ class Built(NamedTuple):
     dev: str | None
 
     def __str__(self) -> str:
-        begins = f"comes in by {self.dev}" if self.dev else "is made by a local process"
-        source = str(self.packet).replace("0.0.0.0", "this machine", 1)
-        return f"{source}, {begins}"
+        packet = self.packet
+        source = packet.src if packet.saddr else "this machine"
+        target = packet.dst if packet.dport is None else f"{packet.dst}:{packet.dport}"
+        begins = f"comes in by {self.dev}" if self.dev else "made by a local process"
+        return f"{protocol_name(packet.proto)} {source} > {target}, {begins}"
 
 
 class PacketFlow(Player):
@@ -121,11 +123,17 @@ class PacketFlow(Player):
             self.stage = "build"
 
     def _go(self, packet: Packet, dev: str | None) -> Trace:
+        """Put the packet on its way; where a real program would wait for an answer, one does."""
         if dev is not None:
             return self.router.receive(dev, packet)
-        if packet.proto == Proto.ICMP and not packet.saddr and self.router.fib.lookup(packet.daddr).route:
-            return self.router.sockets.ping(packet.dst)  # a program that also waits for the answer
-        return self.router.send(packet)
+        waits = packet.proto in (Proto.ICMP, Proto.TCP) and not packet.saddr
+        if not waits or self.router.fib.lookup(packet.daddr).route is None:
+            return self.router.send(packet)
+        if packet.proto == Proto.ICMP:
+            return self.router.sockets.ping(packet.dst)
+        with self.router.wires.step(f"{self.host} connects to {packet.dst}:{packet.dport}") as trace:
+            self.router.sockets.connect(packet.dst, packet.dport or 0)
+        return trace
 
     def _address(self, field: str, text: str) -> str:
         try:

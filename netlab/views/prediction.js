@@ -3,6 +3,7 @@ export default {
     const status = h("p", { class: "status", role: "status" });
     const body = h("div", {});
     el.append(frame("Prediction", body, status));
+    const endings = [];
     let steps = null;
 
     function asking() {
@@ -28,28 +29,37 @@ export default {
 
     function revealed() {
       const outcome = h("div", { class: "outcome" });
+      const remark = h("p", { class: "remark", role: "status" });
+      const count = model.get("stops").length;
       steps?.end();
       steps = null;
-      if (model.get("stops").length) {
+      if (count) {
         steps = player(model);
         outcome.append(steps.root);
+        endings.push(
+          follow(model, ["at"], () => {
+            const over = model.get("at") >= count - 1;
+            remark.textContent = over ? model.get("remark") : "Step through what happens, to its end.";
+          }),
+        );
       } else {
         outcome.innerHTML = model.get("html");
+        remark.textContent = model.get("remark");
       }
       const answer = h("p", { class: "locked", tabindex: "-1" }, "You predicted: ", h("strong", {}, model.get("chosen")));
       const had = el.contains(document.activeElement);
       body.replaceChildren(
         h("p", { class: "question" }, model.get("question")),
         answer,
-        h("p", { class: "remark", role: "status" }, model.get("remark")),
+        remark,
         outcome,
       );
       if (had) answer.focus();
     }
 
-    const end = follow(model, ["locked"], () => (model.get("locked") ? revealed() : asking()));
+    endings.push(follow(model, ["locked"], () => (model.get("locked") ? revealed() : asking())));
     return () => {
-      end();
+      endings.forEach((end) => end());
       steps?.end();
     };
   },

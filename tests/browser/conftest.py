@@ -1,6 +1,7 @@
 """A headless Chromium, and a bare page on which a widget lives with its Python half behind it."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -16,9 +17,9 @@ AXE = files("axe_playwright_python") / "axe.min.js"
 
 # What a notebook gives a widget: a model with get, set, save_changes, on, off, send.
 MODEL = """
-window.mount = async (esm, css, state, style) => {
+window.mount = async (esm, css, state) => {
   const sheet = document.createElement("style");
-  sheet.textContent = css + style;
+  sheet.textContent = css;
   document.head.append(sheet);
   const heard = {};
   const fire = (name) => (heard[name] ?? []).slice().forEach((listener) => listener());
@@ -41,12 +42,13 @@ window.mount = async (esm, css, state, style) => {
 };
 """
 
+PAGE = """<!doctype html><html lang="en"><title>netlab</title>
+<body style="margin:0;color-scheme:light dark;background:light-dark(#fff,#111)"><main style="padding:8px"></main>"""
+
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
     """Debian's Chromium, driven by Playwright, with a profile of its own."""
-    import shutil
-
     from playwright.sync_api import sync_playwright
 
     program = shutil.which("chromium")
@@ -68,6 +70,7 @@ def show(chromium: Any) -> Iterator[Callable[..., Any]]:
 
     def show(widget: View, *, width: int = 1000, height: int = 900, theme: str | None = None, **options: Any) -> Any:
         context = chromium.new_context(viewport={"width": width, "height": height}, **options)
+        context.set_default_timeout(10_000)
         contexts.append(context)
         page = context.new_page()
         errors: list[str] = []
@@ -84,15 +87,10 @@ def show(chromium: Any) -> Iterator[Callable[..., Any]]:
             return {name: value for name, value in state(widget).items() if before[name] != value}
 
         page.expose_function("python", python)
-        page.set_content(
-            f'<!doctype html><html lang="en"><title>netlab</title><body {f"data-jp-theme-light={theme}" if theme else ""}'
-            ' style="margin:0;background:light-dark(#fff,#111);color-scheme:light dark"><main style="padding:8px"></main>'
-        )
+        attribute = f' data-jp-theme-light="{theme}"' if theme else ""
+        page.set_content(PAGE.replace("<body", f"<body{attribute}"))
         page.add_script_tag(content=MODEL)
-        page.evaluate(
-            "([esm, css, state, style]) => mount(esm, css, state, style)",
-            [widget._esm, widget._css, state(widget), ""],
-        )
+        page.evaluate("([esm, css, state]) => mount(esm, css, state)", [widget._esm, widget._css, state(widget)])
         return page
 
     yield show
@@ -107,7 +105,7 @@ def state(widget: View) -> dict[str, Any]:
 
 
 def picture(page: Any, name: str, **options: Any) -> None:
-    """Keep a screenshot."""
+    """Keep a screenshot of a page, or of an element."""
     OUTPUT.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=str(OUTPUT / f"{name}.png"), **options)
 

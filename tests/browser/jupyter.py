@@ -92,11 +92,7 @@ def run_all(page: Any, lab: Lab, path: str) -> None:
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.locator(".lm-Menu-itemLabel", has_text="Run All Cells").first.click()
     page.wait_for_function(
-        """() => {
-          const cells = [...document.querySelectorAll(".jp-CodeCell")];
-          const prompt = (cell) => cell.querySelector(".jp-InputPrompt").textContent;
-          const written = (cell) => cell.querySelector(".cm-content").textContent.trim();
-          return cells.every((cell) => /\\d/.test(prompt(cell)) || !written(cell));
-        }""",
+        """() => [...document.querySelectorAll(".jp-CodeCell .jp-InputArea-prompt")]
+          .every((prompt) => /\\d/.test(prompt.textContent))""",
         timeout=RUN * 1000,
     )

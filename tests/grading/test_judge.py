@@ -7,7 +7,7 @@ import time
 import pytest
 
 from netlab.grading.judge import draw_probes, judge
-from netlab.grading.report import NotRight, Status
+from netlab.grading.report import NotRight, Result, Status
 
 from .toys import CATALOGUE, LARGER
 
@@ -44,6 +44,7 @@ def test_a_stub_is_not_answered_yet():
         raise NotImplementedError("write me")
 
     assert judged(answer_90_1).status is Status.UNANSWERED
+    assert judged(lambda a, b: ...).status is Status.UNANSWERED
     assert judged(...).status is Status.UNANSWERED
 
 
@@ -140,3 +141,8 @@ def test_html_is_escaped():
     result = judged(lambda a, b: (_ for _ in ()).throw(ValueError("<script>alert(1)</script>")))
     assert "<script>" not in result._repr_html_()
     assert "&lt;script&gt;" in result._repr_html_()
+
+
+def test_code_in_a_message_is_shown_as_code():
+    html = Result(LARGER, Status.WRONG, "Look at `packet.proto` & think")._repr_html_()
+    assert "Look at <code>packet.proto</code> &amp; think" in html

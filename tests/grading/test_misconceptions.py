@@ -35,6 +35,4 @@ def test_two_that_fit_alike_name_nothing():
 
 
 def test_two_answers_of_one_belief():
-    assert (
-        diagnose(WANT, list("abcx"), [(Wrong("m1", 1), list("abcx")), (Wrong("m1", 2), list("abcx"))]) == "m1"
-    )
+    assert diagnose(WANT, list("abcx"), [(Wrong("m1", 1), list("abcx")), (Wrong("m1", 2), list("abcx"))]) == "m1"

@@ -80,9 +80,7 @@ class Text(str):
 
 
 @pytest.mark.parametrize("shape", [OneOf("lo", "eth0"), Whole(), HOOKS, Table({"a": Whole()})], ids=str)
-@pytest.mark.parametrize(
-    "value", [EqualToEverything(), Text("lo")], ids=["equal to everything", "a str subclass"]
-)
+@pytest.mark.parametrize("value", [EqualToEverything(), Text("lo")], ids=["equal to everything", "a str subclass"])
 def test_look_alikes_are_refused(shape, value):
     with pytest.raises(Misfit):
         shape.read(value)

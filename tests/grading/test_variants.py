@@ -10,10 +10,7 @@ def test_it_is_the_sha_256_of_the_three():
 
 
 def test_each_of_the_three_matters():
-    assert (
-        len({variant(*who) for who in [("s", "a", "1"), ("t", "a", "1"), ("s", "b", "1"), ("s", "a", "2")]})
-        == 4
-    )
+    assert len({variant(*who) for who in [("s", "a", "1"), ("t", "a", "1"), ("s", "b", "1"), ("s", "a", "2")]}) == 4
     assert variant("sa", "b", "1") != variant("s", "ab", "1")
 
 

@@ -29,6 +29,12 @@ ODD = (
 """Addresses that mean something of their own."""
 
 
+def run_ip(namespace: Namespace, lines: list[str]) -> None:
+    """Commands of `ip` that must succeed."""
+    with namespace.entered():
+        subprocess.run(["ip", "-batch", "-"], input="\n".join(lines), text=True, check=True)
+
+
 class Twins:
     """One machine in both worlds: the same commands, the same settings."""
 
@@ -47,7 +53,12 @@ class Twins:
 
     def _write(self, name: str) -> None:
         with self.namespace.entered():
-            Path("/proc/sys", *name.split(".")).write_text(str(self.sysctls.get(name)))
+            self.path(name).write_text(str(self.sysctls.get(name)))
+
+    @staticmethod
+    def path(name: str) -> Path:
+        """Where the kernel keeps a sysctl."""
+        return Path("/proc/sys", *name.split("."))
 
     def set(self, name: str, value: int) -> None:
         """Write a sysctl in both worlds."""

@@ -2,7 +2,6 @@
 
 import os
 import socket
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +18,7 @@ from netlab.martians import InputDecision, InputKind, route_input
 from netlab.names import Hook
 from netlab.packet import Packet
 from tests.conftest import CI
-from tests.kernel.random_routing import DEVICES, Generator, Twins
+from tests.kernel.random_routing import DEVICES, Generator, Twins, run_ip
 
 pytestmark = [pytest.mark.kernel, pytest.mark.needs("ip")]
 
@@ -54,7 +53,6 @@ class Watched:
         for namespace in namespaces:
             # Without ARP the kernel takes every next hop for resolved.
             run_ip(namespace, ["link set lo up", *(f"link set {dev} arp off up" for dev in DEVICES)])
-        self.outside.attach({str(number): namespace for number, namespace in enumerate(namespaces)})
         self.twins = [Twins(namespace) for namespace in namespaces]
         self.probes = BpfProbes(namespaces)
         self._last_id = 0
@@ -75,11 +73,6 @@ class Watched:
     def close(self) -> None:
         self.probes.close()
         self.outside.close()
-
-
-def run_ip(namespace: Namespace, lines: list[str]) -> None:
-    with namespace.entered():
-        subprocess.run(["ip", "-batch", "-"], input="\n".join(lines), text=True, check=True)
 
 
 def end_of(events: Iterable[Event], packet: Packet, names: dict[int, str]) -> str:

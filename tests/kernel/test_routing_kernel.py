@@ -1,6 +1,5 @@
 """Routing, route text and martians against the real kernel: random machines, every disagreement a failure."""
 
-import subprocess
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -15,7 +14,7 @@ from netlab.net_tools import format_route, parse_route_n
 from netlab.route_get import format_route_get
 from netlab.route_text import format_routes, format_rules, parse_routes, parse_rules
 from netlab.routing import MAIN
-from tests.kernel.random_routing import DEVICES, Generator, Twins
+from tests.kernel.random_routing import DEVICES, Generator, Twins, run_ip
 
 pytestmark = [pytest.mark.kernel, pytest.mark.needs("ip", "route")]
 
@@ -28,8 +27,7 @@ def make_twins(namespace: Namespace) -> Twins:
     lines = ["link set lo up"]
     for dev in DEVICES:
         lines += [f"link add {dev} type veth peer name {dev}x", f"link set {dev} up", f"link set {dev}x up"]
-    with namespace.entered():
-        subprocess.run(["ip", "-batch", "-"], input="\n".join(lines), text=True, check=True)
+    run_ip(namespace, lines)
     return Twins(namespace)
 
 
@@ -116,3 +114,25 @@ def test_route_without_n(kernel_namespaces: Namespaces) -> None:
         twins = make_twins(namespace)
         assert twins.both(commands) == [(command, "", "") for command in commands]
         assert format_route(twins.fib, numeric=False) == twins.shown("route")
+
+
+def test_a_cable_pulled_out(kernel_namespaces: Namespaces) -> None:
+    """The routes are marked, and chosen as before."""
+    commands = [
+        "address add 10.0.0.1/24 dev rta",
+        "address add 10.1.0.1/24 dev rtb",
+        "route add 10.6.0.0/16 via 10.0.0.2 metric 1",
+        "route add 10.6.0.0/16 via 10.1.0.2 metric 2",
+        "route add 10.7.0.0/16 via 10.0.0.2 metric 5 mtu 1400 onlink dev rta",
+        "route add local 10.8.0.0/16 dev rta",
+    ]
+    with kernel_namespaces() as namespace:
+        twins = make_twins(namespace)
+        twins.both(commands)
+        run_ip(namespace, ["link set rtax down"])
+        twins.fib.set_carrier("rta", False)
+        after = ["route add 10.9.0.0/16 via 10.0.0.2", "route add 10.10.0.0/16 dev rta"]
+        assert twins.both(after) == [(command, "", "") for command in after]
+        compare_listings(twins, "rta without carrier")
+        assert [netlab_route_get(twins, {"to": "10.6.0.1"})] == twins.batch(["route get 10.6.0.1"])
+        assert "linkdown" in format_routes(twins.fib)

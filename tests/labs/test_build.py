@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from base64 import b64decode
 from pathlib import Path
 
 import pytest
@@ -90,9 +91,15 @@ def test_a_starting_cell_of_one_s_own(lab_of):
 
 
 def test_pictures_are_embedded(lab_of):
-    cell = build.build(lab_of("![A map of everything](map.svg)\n\n" + EXERCISE), "learner").cells[2]
-    assert cell.source == "![A map of everything](attachment:map.svg)"
-    assert "image/svg+xml" in cell.attachments["map.svg"]
+    source = sources(lab_of("![A map of\neverything](map.svg) and more.\n\n" + EXERCISE))[2]
+    shown, link = source.split("\n\n")
+    assert shown == "![A map of\neverything][map.svg] and more."
+    assert b64decode(link.removeprefix("[map.svg]: data:image/svg+xml;base64,")).startswith(b"<svg")
+
+
+def test_folded_cells(lab_of):
+    cell = build.build(lab_of("```python folded\nx = 1\n```\n" + EXERCISE), "learner").cells[2]
+    assert (cell.source, cell.metadata.jupyter.source_hidden) == ("x = 1", True)
 
 
 def test_boxes(lab_of):

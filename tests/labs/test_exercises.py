@@ -110,6 +110,22 @@ def test_results_show_themselves(exercise: Exercise) -> None:
         assert html.count("<section") == html.count("</section>") == 1
 
 
+VARIED = [entry for lab in LABS for entry in bank.exercises_in(bank.lab_folder(lab)) if not isinstance(entry, Exercise)]
+
+
+@pytest.mark.parametrize("varied", VARIED, ids=[entry.id for entry in VARIED])
+def test_every_variant_tells_wrong_ideas_apart(varied) -> None:
+    variants = [bank.for_learner(varied, f"learner {number}") for number in range(60)]
+    assert len({str(variant.reference) for variant in variants}) > 30, "neighbours have the same variant"
+    for variant in variants:
+        assert variant.id == varied.id
+        assert judge(variant, variant.reference, CATALOGUE).right
+        for wrong in variant.wrong:
+            found = judge(variant, wrong.answer, CATALOGUE).misconception
+            assert found is not None, variant.material
+            assert found.id == wrong.misconception, variant.material
+
+
 @pytest.mark.parametrize("misconception", CATALOGUE.values(), ids=CATALOGUE)
 def test_hints_are_short_and_plain(misconception) -> None:
     assert re.fullmatch(r"[a-z]\d+", misconception.id)

@@ -114,5 +114,3 @@ def run_campaign(seed: str, packets: int, features: Features, progress: Callable
         for worker in workers:
             worker.close()
     return campaign
-
-

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from random import Random
+from typing import Any
 
 from netlab.addresses import Prefix, parse_address
 from netlab.kernel.fuzz.machines import OUTSIDE, Features
@@ -21,7 +22,8 @@ OPTIONS = tuple(
         "01", "00ffffff", "0707040000000000", "070b0400000000000000000000", "070708aabbccdd", "07070500000000",
         "4408050000000000", "440c050100000000000000", "440c05030a00010100000000", "440c0df10000000000000000",
         "4408090000000000", "94040000", "94030000", "0a04ffff", "0a00ffff", "0a40ffff", "820b000000000000000000",
-        "8307040a000202", "8907040a000202", "8307080a000202", "8606000000010000", "88040000", "070704000000000707040000",
+        "8307040a000202", "8907040a000202", "8307080a000202", "8606000000010000", "88040000",
+        "070704000000000707040000",
     )
 )  # fmt: skip
 
@@ -63,31 +65,27 @@ class Traffic:
                     return
 
     def _next(self) -> Iterator[PacketStep]:
-        chance = self._random.random()
-        local = self._features.local and chance < 0.2
-        dev = None if local else self._random.choice(self._devs)
+        random = self._random
+        local = self._features.local and random.random() < 0.2
+        dev = None if local else random.choice(self._devs)
         packet = self._packet(dev)
-        if self._features.fragments and self._random.random() < 0.12:
-            pieces = list(self._fragments(packet))
-            if self._random.random() < 0.3:
-                self._random.shuffle(pieces)
-            for piece in pieces:
-                if dev and piece.length > self._spec.mtu.get(dev, DEFAULT_MTU):
-                    return
-                yield PacketStep(self._spec.name, dev, piece.to_bytes())
-            return
-        data = packet.to_bytes()
-        if dev and len(data) > self._spec.mtu.get(dev, DEFAULT_MTU):
-            return  # no link carries it
-        if not local and self._features.malformed and self._random.random() < 0.06:
-            data = self._malformed(data)
-        yield PacketStep(self._spec.name, dev, data)
+        if self._features.fragments and random.random() < 0.12:
+            pieces = [piece.to_bytes() for piece in self._fragments(packet)]
+            if random.random() < 0.3:
+                random.shuffle(pieces)
+        elif dev and self._features.malformed and random.random() < 0.06:
+            pieces = [self._malformed(packet.to_bytes())]
+        else:
+            pieces = [packet.to_bytes()]
+        for data in pieces:
+            if dev is None or len(data) <= self._spec.mtu.get(dev, DEFAULT_MTU):  # no link carries more
+                yield PacketStep(self._spec.name, dev, data)
 
     def _packet(self, dev: str | None) -> Packet:
         random = self._random
         saddr, daddr = self._source(dev), self._destination()
         self._id = self._id % 65535 + 1
-        header = {
+        header: dict[str, Any] = {
             "ttl": random.choice((0, 1, 1, 2, 3, 64, 64, 64, 64, 128, 255)),
             "tos": random.choice((0, 0, 0, 0, 0x10, 0x02, 0x1C, 0xFF)),
             "ip_id": self._id,
@@ -105,7 +103,7 @@ class Traffic:
     def _source(self, dev: str | None) -> int:
         random = self._random
         chance = random.random()
-        here = [one for one in self._spec.interfaces.get(dev or "", ())]
+        here = self._spec.interfaces.get(dev or "", ())
         if dev is None:
             return 0 if chance < 0.5 else random.choice(self._own or [0]) if chance < 0.9 else random.choice(self._near)
         if here and chance < 0.55:
@@ -116,7 +114,9 @@ class Traffic:
     def _destination(self) -> int:
         random = self._random
         return random.choice(
-            random.choice((self._near, self._near, self._near, OUTSIDE, SPECIAL, self._own or OUTSIDE, self._own or OUTSIDE))
+            random.choice(
+                (self._near, self._near, self._near, OUTSIDE, SPECIAL, self._own or OUTSIDE, self._own or OUTSIDE)
+            )
         )
 
     def _data(self) -> bytes:
@@ -155,7 +155,9 @@ class Traffic:
             quoted = Packet.udp("0.0.0.0", "0.0.0.0", 53, 1024, b"quoted").with_(
                 src=random.choice(self._own or OUTSIDE), dst=random.choice(self._near)
             )
-            kind, code = random.choice(((3, 0), (3, 1), (3, 3), (3, 4), (3, 13), (3, 16), (4, 0), (5, 1), (11, 0), (12, 0)))
+            kind, code = random.choice(
+                ((3, 0), (3, 1), (3, 3), (3, 4), (3, 13), (3, 16), (4, 0), (5, 1), (11, 0), (12, 0))
+            )
             data = quoted.to_bytes()[: random.choice((0, 19, 20, 24, 28, 34))]
             return Packet.icmp(src, dst, kind, code, id=0, seq=random.choice((0, 68, 576)), payload=data)
         kind = random.choice((0, 1, 9, 10, 13, 14, 15, 17, 18, 19, 40, 41, 42, 44, 255))

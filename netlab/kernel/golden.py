@@ -1,0 +1,116 @@
+"""Kernel traces recorded in `datasets/golden` and, for the labs, in `datasets/labs`: scenarios, and what a kernel said.
+
+    python -m netlab.kernel.golden           # as root: record all of them again
+    python -m netlab.kernel.golden --random 30 --seed more    # add random scenarios first
+
+`traces.jsonl` has a line a scenario, sorted by name, so that a new recording shows as a small difference.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from netlab.datasets import DATASETS
+from netlab.kernel.compare import compare
+from netlab.names import NetlabError
+from netlab.scenario import Scenario, load
+
+FOLDER = DATASETS / "golden"
+LABS = DATASETS / "labs"
+TRACES = "traces.jsonl"
+
+
+def scenarios(folder: Path = FOLDER) -> Iterator[tuple[str, Scenario]]:
+    """Every recorded scenario with its name."""
+    for path in sorted(folder.glob("*.yaml")):
+        yield path.stem, load(path)
+
+
+def recorded(folder: Path = FOLDER) -> dict[str, Mapping[str, Any]]:
+    """The recorded traces by name, in the form of `Trace.to_json`.
+
+    Raises:
+        NetlabError: there are none.
+    """
+    try:
+        lines = (folder / TRACES).read_text().splitlines()
+    except OSError as error:
+        raise NetlabError(f"{folder / TRACES}: {error.strerror}") from None
+    return {entry["name"]: entry["trace"] for entry in map(json.loads, lines)}
+
+
+def find(scenario: Scenario, folder: Path = LABS) -> Mapping[str, Any] | None:
+    """The recorded trace of exactly this scenario, whatever its name and its file's layout; None if there is none.
+
+    Raises:
+        NetlabError: there are scenarios and no traces, or a file that is no scenario.
+    """
+    wanted = replace(scenario, name="")
+    name = next((name for name, one in scenarios(folder) if replace(one, name="") == wanted), None)
+    return None if name is None else recorded(folder)[name]
+
+
+def record(folder: Path = FOLDER) -> int:
+    """Runs every scenario on this machine's kernel and writes what it said; gives their number.
+
+    A scenario counts as recorded when the kernel said the same twice.
+
+    Raises:
+        NetlabError: not root, or a scenario that the kernel answers differently each time.
+    """
+    if os.geteuid():
+        raise NetlabError("recording needs root: others do not see drop reasons and log lines")
+    from netlab.kernel.worker import Worker  # on Linux only; recorded traces are read everywhere
+
+    lines = []
+    with Worker() as worker:
+        for name, scenario in scenarios(folder):
+            first, second = (worker.run(scenario).to_json() for _ in range(2))
+            if not (found := compare(first, second)):
+                raise NetlabError(f"{name}: the kernel's second answer is another one\n{found}")
+            lines.append(json.dumps({"name": name, "trace": second}, separators=(",", ":")))
+    (folder / TRACES).write_text("\n".join(lines) + "\n")
+    return len(lines)
+
+
+def add_random(folder: Path, number: int, seed: str, packets: int = 12) -> None:
+    """Writes that many random scenarios, which the kernel takes, into the folder."""
+    from netlab.kernel.fuzz.campaign import random_scenario
+    from netlab.kernel.fuzz.machines import Features
+    from netlab.kernel.fuzz.shrink import to_yaml
+    from netlab.kernel.worker import Worker
+
+    with Worker() as worker:
+        for n in range(number):
+            scenario = random_scenario(f"{seed}/{n}", packets, Features())
+            try:
+                worker.run(scenario)
+            except NetlabError:
+                continue
+            text = f"# Random scenario {seed}/{n}.\n{to_yaml(scenario)}"
+            (folder / f"random_{seed}_{n:03}.yaml").write_text(text)
+
+
+def main(arguments: list[str]) -> int:
+    """Record, from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m netlab.kernel.golden", description="Record kernel traces.")
+    parser.add_argument("--random", type=int, default=0, help="add so many random scenarios first")
+    parser.add_argument("--seed", default="a", help="the seed of those (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    try:
+        if options.random:
+            add_random(FOLDER, options.random, options.seed)
+        print(f"{record(FOLDER) + record(LABS)} scenarios recorded on Linux {os.uname().release}")
+    except NetlabError as error:
+        print(f"netlab: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
