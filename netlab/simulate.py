@@ -1,5 +1,7 @@
 """A scenario in the simulated world."""
 
+from netlab.conntrack.text import line_of
+from netlab.conntrack.track import Conntrack
 from netlab.names import NetlabError
 from netlab.scenario import AdvanceStep, PacketStep, Scenario, ScenarioError
 from netlab.topology import Network
@@ -42,7 +44,14 @@ def run(scenario: Scenario) -> Trace:
     trace = Trace()
     for step in scenario.steps:
         trace.steps += take(net, step).steps
+    trace.conntrack = {name: _entries(host.conntrack) for name, host in net.hosts.items() if host.conntrack}
     return trace
+
+
+def _entries(tracker: Conntrack) -> list[str]:
+    """Its living entries, as `conntrack -L` prints them."""
+    now = tracker.host.wires.clock.now
+    return [str(line_of(entry, now)) for entry in tracker.table if entry.expires > now]
 
 
 def take(net: Network, step: PacketStep | AdvanceStep) -> Trace:

@@ -244,12 +244,14 @@ class Trace:
     """All steps of a run, in one of the two worlds. `kernel` is the kernel's release where it is the real one.
 
     `unknown` names the parts that this world could not see; in the JSON form they are the string "unknown".
+    `conntrack` holds, by host, the connections it tracks at the end, as `conntrack -L` prints them.
     """
 
     steps: list[Step] = field(default_factory=list)
     world: World = World.SIMULATOR
     kernel: str | None = None
     unknown: tuple[str, ...] = ()
+    conntrack: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def events(self) -> Iterator[Event]:
@@ -304,6 +306,7 @@ class Trace:
             "world": self.world.value,
             "kernel": self.kernel,
             "steps": steps,
+            "conntrack": self.conntrack,
             "log": UNKNOWN if "log" in self.unknown else self.log,
         }
 

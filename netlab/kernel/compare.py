@@ -4,11 +4,13 @@ Both are taken in their JSON form, so that recorded traces are compared like fre
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from itertools import zip_longest
 from typing import Any
 
+from netlab.conntrack.text import Line, parse_line
+from netlab.conntrack.tuples import FlowTuple
 from netlab.packet import Icmp, Packet, Tcp
 from netlab.trace import UNKNOWN
 
@@ -19,7 +21,9 @@ Json = Mapping[str, Any]
 #   sequence number (`_masked`);
 # - times of day: ICMP timestamp replies, the IP timestamp option, also where an ICMP error quotes it (`_masked`);
 # - redirects to a source that has been due one before: the next one comes after milliseconds of real time
-#   (`_repeated_redirects`).
+#   (`_repeated_redirects`);
+# - a connection's timeout, which in the kernel runs on while the scenario is under way (`_same_entry`).
+_TIMEOUTS_APART = 2  # seconds
 _TIMESTAMP_REPLY = 14
 _TIMESTAMP_OPTION = 68
 _REDIRECT = 5
@@ -77,10 +81,16 @@ def compare(simulator: Json, kernel: Json) -> Comparison:
                 result.unknown += 1
             elif mine != theirs:
                 result.differences += _explain(number, what, mine, theirs)
+    last = len(simulator["steps"]) - 1
+    for host in sorted({*simulator.get("conntrack", {}), *kernel.get("conntrack", {})}):
+        mine, theirs = (_entries(world.get("conntrack", {}).get(host, ())) for world in (simulator, kernel))
+        for flow in sorted({*mine, *theirs}):
+            one, other = mine.get(flow), theirs.get(flow)
+            if not (one and other and _same_entry(one, other)):
+                result.differences.append(Difference(last, f"conntrack of {host}", str(one), str(other)))
     for host in sorted({*simulator["log"], *kernel["log"]} if UNKNOWN not in (simulator["log"], kernel["log"]) else ()):
         mine, theirs = simulator["log"].get(host, []), kernel["log"].get(host, [])
         if mine != theirs:
-            last = len(simulator["steps"]) - 1
             result.differences += _explain(last, f"log of {host}", mine, theirs)
     return result
 
@@ -93,6 +103,16 @@ def _explain(step: int, what: str, mine: Any, theirs: Any) -> Iterator[Differenc
         if left != right:
             yield Difference(step, f"{what} {place}", _line(left), _line(right))
             return
+
+
+def _entries(lines: Iterable[str]) -> dict[FlowTuple, Line]:
+    return {line.original: line for line in map(parse_line, lines)}
+
+
+def _same_entry(one: Line, other: Line) -> bool:
+    """Whether two entries say the same, but for use counts and ids and a little time gone by."""
+    left, right = (replace(line, timeout=None, extra=line.extra | {"use": "", "id": ""}) for line in (one, other))
+    return left == right and abs((one.timeout or 0) - (other.timeout or 0)) <= _TIMEOUTS_APART
 
 
 def _line(thing: Any) -> str:

@@ -14,8 +14,9 @@ from netlab.kernel.namespaces import Namespace
 NETLINK_ROUTE, NETLINK_NETFILTER = 0, 12
 SOL_NETLINK: Final = 270
 NETLINK_ADD_MEMBERSHIP, NETLINK_LISTEN_ALL_NSID = 1, 8
-NLM_F_REQUEST, NLM_F_ACK = 1, 4
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 1, 4, 0x300
 NLMSG_ERROR: Final = 2
+NLMSG_DONE: Final = 3
 RTM_NEWNSID: Final = 88
 NETNSA_NSID, NETNSA_FD = 1, 3
 SO_RCVBUFFORCE: Final = 33
@@ -77,6 +78,21 @@ class NetlinkSocket:
             self._socket.setsockopt(SOL_NETLINK, NETLINK_LISTEN_ALL_NSID, 1)
         for group in groups:
             self._socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
+
+    def dump(self, kind: int, payload: bytes) -> Iterator[bytes]:
+        """Asks for everything of a kind: the payload of each answer.
+
+        Raises:
+            OSError: the kernel refused.
+        """
+        self._socket.send(_HEADER.pack(_HEADER.size + len(payload), kind, NLM_F_REQUEST | NLM_F_DUMP, 1, 0) + payload)
+        for message in self.read():
+            if message.type == NLMSG_DONE:
+                return
+            if message.type == NLMSG_ERROR:
+                code = -struct.unpack_from("=i", message.payload)[0]
+                raise OSError(code, errno.errorcode.get(code, str(code)))
+            yield message.payload
 
     def read(self) -> Iterator[Message]:
         """The messages that are there.

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from netlab.addresses import format_address
+from netlab.kernel.conntrack import switch_on, to_be_written
 from netlab.kernel.markers import Markers, Plug
 from netlab.kernel.namespaces import KernelUnavailable, Namespace, require
 from netlab.kernel.netlink import number_namespace
@@ -160,7 +161,10 @@ class Network:
         values = Sysctls(spec.interfaces)
         for name, value in spec.sysctls.items():
             values.set(name, value)
-        for name in sorted(values, key=lambda name: name.count(".")):  # ip_forward first: it writes the others
+        if spec.conntrack == "on":
+            switch_on(machine.namespace)
+        # ip_forward first: it writes the others.
+        for name in sorted(to_be_written(iter(values), spec), key=lambda name: name.count(".")):
             machine.write_sysctl(name, values.get(name))
         commands = ["link set lo up"]
         open_devices = {port.dev for port in self.outside.ports if port.host == spec.name}

@@ -187,7 +187,8 @@ class Recorder:
         host = passed.host if passed else self.hosts[event.namespace]
         if passed is not None:
             number = passed.number
-            if passed.verdict == self.undecided and event.text == DropReason.NETFILTER_DROP:
+            # Conntrack confirms behind the last probe, so even what left a hook may be dropped by one of its functions.
+            if event.text == DropReason.NETFILTER_DROP:
                 passed.packet, passed.state = as_packet(event.data), self._state(event)
                 passed.verdict = Verdict.DROP.name
         else:

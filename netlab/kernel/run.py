@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from errno import errorcode
 
+from netlab.kernel.conntrack import Entries
 from netlab.kernel.listeners import Listeners
 from netlab.kernel.namespaces import KernelUnavailable
 from netlab.kernel.network import Network
@@ -52,7 +53,9 @@ def run(scenario: Scenario, *, max_wait: float, privileged: bool) -> Trace:
         probes = held.enter_context(closing(_watch(network, privileged=privileged)))
         running = held.enter_context(closing(_Run(network, probes)))
         steps = list(running.steps())
-    return Trace(steps, World.KERNEL, os.uname().release, () if probes.sees_drops else _unknown(scenario))
+        conntrack = running.entries()
+    unknown = () if probes.sees_drops else _unknown(scenario)
+    return Trace(steps, World.KERNEL, os.uname().release, unknown, conntrack)
 
 
 def _watch(network: Network, *, privileged: bool) -> Probes:
@@ -86,6 +89,7 @@ class _Run:
             for name, machine in machines.items()
         }
         specs = network.scenario.hosts.values()
+        self.tracked = frozenset(spec.name for spec in specs if spec.conntrack == "on")
         self.paced = any(spec.sysctls.get("net.ipv4.icmp_ratemask", 1) for spec in specs)
         self.logs = any(name.endswith(".log_martians") for spec in specs for name in spec.sysctls)
         self.listeners = [Listeners(name, machine.namespace, machine.spec.listen) for name, machine in machines.items()]
@@ -101,7 +105,7 @@ class _Run:
                 _next_tick()
             if self.logs:
                 self._make_room_in_log()
-            recorder = Recorder(self.hosts, self.devices, self.listening, self.peers, frozenset(), self.undecided)
+            recorder = Recorder(self.hosts, self.devices, self.listening, self.peers, self.tracked, self.undecided)
             done = Step(step.title)
             if isinstance(step, AdvanceStep):
                 time.sleep(step.seconds)
@@ -111,6 +115,14 @@ class _Run:
             done.events += recorder.close()
             _logged.extend(time.monotonic() for event in done.events if isinstance(event, Logged))
             yield done
+
+    def entries(self) -> dict[str, list[str]]:
+        """The connections of each host that tracks them, as `conntrack -L` prints them."""
+        found = {}
+        for name in sorted(self.tracked):
+            with closing(Entries(self.network.machines[name].namespace)) as table:
+                found[name] = [str(line) for line in table.lines()]
+        return found
 
     def close(self) -> None:
         """Closes the listeners."""
