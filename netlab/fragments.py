@@ -14,12 +14,15 @@ END, NOOP = 0, 1
 def fragment(packet: Packet, mtu: int, pieces: Sequence[int] = ()) -> list[Packet]:
     """The packet in pieces of at most `mtu` bytes; just the packet where it fits (`ip_do_fragment`).
 
-    `pieces` are the sizes of the fragments it was reassembled from: where those fit the link they are cut out again.
+    `pieces` are the sizes of the fragments it was reassembled from: where those fit the link they are cut out again. If
+    they do not add up to the packet, they only say how large a fragment may be.
     """
     header = 20 + len(packet.options)
     if not pieces and packet.length <= mtu:
         return [packet]
-    if pieces and max(pieces) <= mtu:
+    df = packet.frag & DF
+    if pieces and max(pieces) <= mtu and sum(pieces) - len(pieces) * header == len(packet.payload):
+        df = 0  # those get headers of their own, where nobody thinks of it
         sizes = [piece - header for piece in pieces]
     else:
         size = (min([mtu, *([max(pieces)] if pieces else [])]) - header) & ~7
@@ -34,7 +37,7 @@ def fragment(packet: Packet, mtu: int, pieces: Sequence[int] = ()) -> list[Packe
         fragments.append(
             packet._replace(
                 payload=packet.payload[at : at + size],
-                frag=packet.frag & DF | more | start + at // 8,
+                frag=df | more | start + at // 8,
                 options=later_options if at else packet.options,
             )
         )

@@ -15,18 +15,29 @@ from netlab.ip_options import locate
 from netlab.ip_output import IpOutput
 from netlab.machine import Machine
 from netlab.martians import InputDecision, InputKind, route_input
-from netlab.names import DropReason, Hook, Verdict
+from netlab.names import CtState, DropReason, Hook, Proto, Verdict
 from netlab.packet import DF, MF, OFFSET, Packet
 from netlab.skb import Skb
 from netlab.stamping import forward, one_hop_less, receive
 from netlab.trace import Logged, Received, Routed
 
+TCP_HEADER: Final = 20  # bytes, without options
 MAX_REMEMBERED: Final = 65536  # decisions kept between two changes of routes or settings
 
 
 # To look up a member of an enum takes ten times as long as a name of this module, and every packet comes this way.
 _PRE_ROUTING, _FORWARD_HOOK, _FORWARD = Hook.PRE_ROUTING, Hook.FORWARD, InputKind.FORWARD
 _UNICAST: Final = (_FORWARD, InputKind.LOCAL, InputKind.UNREACHABLE)
+
+
+def _gather_tcp_header(skb: Skb) -> None:
+    """Looking for a socket early, the kernel wants TCP's header in one piece: that spoils the fragments' old bounds.
+
+    So they are not cut out again as they came (tcp_v4_early_demux, net.ipv4.tcp_early_demux).
+    """
+    first = skb.pieces[0] - 20 - len(skb.packet.options)
+    if first < TCP_HEADER <= len(skb.packet.payload):
+        skb.pieces = (max(skb.pieces),)
 
 
 class IpInput:
@@ -48,7 +59,8 @@ class IpInput:
         skb = Skb(packet, number, dev)
         if looped is not None:
             skb.looped = True
-            skb.ct, skb.direction, skb.ctstate = looped.ct, looped.direction, looped.ctstate
+            if looped.ctstate is not CtState.INVALID:  # which only says that there is no flow
+                skb.ct, skb.direction, skb.ctstate = looped.ct, looped.direction, looped.ctstate
         if packet.checksum is not None:
             self.host.drop(skb, DropReason.IP_CSUM, "the header checksum is wrong")
             return
@@ -62,6 +74,8 @@ class IpInput:
             if not skb.packet.options or self._options(skb, InputDecision(kind)):
                 self._deliver(skb)
             return
+        if skb.pieces and skb.packet.proto == Proto.TCP:
+            _gather_tcp_header(skb)
         found = self._decide(skb)
         skb.decision = found.decision
         skb.unicast = found.kind in _UNICAST

@@ -11,7 +11,7 @@ from netlab.hooks import Hooks, Walk
 from netlab.ip_options import NOTHING, reply_to
 from netlab.machine import Machine
 from netlab.martians import ALL_HOSTS
-from netlab.names import DropReason, Hook
+from netlab.names import CtState, DropReason, Hook
 from netlab.packet import DF, Packet
 from netlab.route import RouteType
 from netlab.route_output import OutputDecision, route_output
@@ -184,7 +184,10 @@ class IpOutput:
             return
         answer = icmp.error_packet(error, packet, decision.source or icmp.DUMMY_SOURCE, self.host.default_ttl(), room)
         answer = reply.on(answer, self.host.time_of_day())
-        self.local_out(Skb(answer, self.host.wires.new_number()), decision, "the kernel")
+        made = Skb(answer, self.host.wires.new_number())
+        if skb.ct is not None and skb.direction is not None:  # it belongs to the flow, as rules see it (nf_ct_attach)
+            made.ct, made.direction, made.ctstate = skb.ct, skb.direction.other, CtState.RELATED
+        self.local_out(made, decision, "the kernel")
 
     def _address_for_errors(self, skb: Skb) -> int:
         if skb.dev_in and self.host.sysctls.get("net.ipv4.icmp_errors_use_inbound_ifaddr"):

@@ -52,6 +52,8 @@ CONNTRACK: Final[dict[str, Setting]] = {
     "net.netfilter.nf_conntrack_acct": Setting(0, 0, 1),
     "net.netfilter.nf_conntrack_checksum": Setting(1, 0, 1),
     "net.netfilter.nf_conntrack_generic_timeout": Setting(600, 0),
+    "net.netfilter.nf_conntrack_gre_timeout": Setting(30, 0),
+    "net.netfilter.nf_conntrack_gre_timeout_stream": Setting(180, 0),
     "net.netfilter.nf_conntrack_icmp_timeout": Setting(30, 0),
     "net.netfilter.nf_conntrack_tcp_be_liberal": Setting(0, 0, 1),
     "net.netfilter.nf_conntrack_tcp_ignore_invalid_rst": Setting(0, 0, 1),

@@ -53,7 +53,7 @@ class ConntrackTable:
         """Forget it."""
         entry.status |= Status.DYING
         for flow in (entry.original, entry.reply):
-            del self._entries[flow]
+            self._entries.pop(flow, None)  # both may be the same
             if self._chains is not None:
                 self._chains[self.bucket_of(flow)].discard(flow)
         self._count -= 1
@@ -104,5 +104,5 @@ def may_be_dropped(entry: Entry) -> bool:
 
 
 def direction_of(entry: Entry, flow: FlowTuple) -> Direction:
-    """Which way a packet with that tuple goes."""
-    return Direction.ORIGINAL if flow == entry.original else Direction.REPLY
+    """Which way a packet with that tuple goes; where both tuples are the same, the reply's is found first."""
+    return Direction.REPLY if flow == entry.reply else Direction.ORIGINAL

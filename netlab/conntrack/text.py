@@ -15,12 +15,11 @@ from typing import Any, Final
 from netlab.addresses import parse_address
 from netlab.conntrack.entry import Entry, Status
 from netlab.conntrack.tcp import TcpTrack
-from netlab.conntrack.tuples import WITH_PORTS, FlowTuple
+from netlab.conntrack.tuples import GRE, WITH_PORTS, FlowTuple
 from netlab.names import NetlabError, Proto, TcpState
 
 NAMES: Final = {1: "icmp", 6: "tcp", 17: "udp", 33: "dccp", 47: "gre", 132: "sctp", 136: "udplite"}
 NUMBERS: Final = {name: number for number, name in NAMES.items()}
-GRE: Final = 47
 
 
 class ConntrackTextError(NetlabError):

@@ -19,4 +19,5 @@ TCP: Final[dict[str, str]] = {
 SYN_SENT2: Final = 120  # seconds: the one state that no sysctl speaks of
 
 UDP, UDP_STREAM = f"{PREFIX}udp_timeout", f"{PREFIX}udp_timeout_stream"
+GRE, GRE_STREAM = f"{PREFIX}gre_timeout", f"{PREFIX}gre_timeout_stream"
 ICMP, GENERIC = f"{PREFIX}icmp_timeout", f"{PREFIX}generic_timeout"

@@ -11,15 +11,16 @@ from netlab.conntrack import tcp, timeouts
 from netlab.conntrack.entry import Entry, Status
 from netlab.conntrack.table import ConntrackTable, direction_of
 from netlab.conntrack.timeouts import PREFIX
-from netlab.conntrack.tuples import QUESTIONS, Direction, FlowTuple, invert, tuple_of
+from netlab.conntrack.tuples import GRE, QUESTIONS, UDPLITE, Direction, FlowTuple, invert, tuple_of
 from netlab.hooks import HookState
 from netlab.machine import Machine
 from netlab.names import CtState, Hook, Proto, Verdict
-from netlab.packet import ICMP_ERRORS, Icmp, Packet, Tcp, Udp
+from netlab.packet import ICMP_ERRORS, Icmp, Packet, Tcp, Udp, udplite_checksum_ok
 from netlab.skb import Skb
 from netlab.trace import Logged
 
 HIGHEST_ICMP = 18
+UDPLITE_HEADER = 8  # bytes
 STREAM_AFTER = 2  # seconds: UDP both ways for longer than that is a stream
 
 
@@ -71,6 +72,8 @@ class Conntrack:
     def confirm(self, packet: Packet, state: HookState) -> Verdict:
         """A new flow enters the table (__nf_conntrack_confirm)."""
         entry = state.skb.ct
+        if state.skb.direction is Direction.REPLY:
+            return Verdict.ACCEPT  # an answer, or an error about a packet that got no further: neither begins a flow
         if entry is None or entry.status & (Status.CONFIRMED | Status.DYING):
             return Verdict.ACCEPT
         now = self.host.wires.clock.now
@@ -115,8 +118,23 @@ class Conntrack:
                 return Outcome.INVALID
             entry.refresh(get(timeouts.ICMP), now)
             return Outcome.ACCEPT
-        entry.refresh(get(timeouts.GENERIC), now)
+        if packet.proto == UDPLITE:
+            if not self._is_sound_udplite(packet, hook):
+                return Outcome.INVALID
+            self._once_answered(entry, timeouts.UDP, timeouts.UDP_STREAM, now)
+        elif packet.proto == GRE:
+            self._once_answered(entry, timeouts.GRE, timeouts.GRE_STREAM, now)
+        else:
+            entry.refresh(get(timeouts.GENERIC), now)
         return Outcome.ACCEPT
+
+    def _once_answered(self, entry: Entry, before: str, after: str, now: float) -> None:
+        """The rule of UDP-Lite and GRE: a flow that was answered is ASSURED, and lives for another timeout."""
+        if entry.status & Status.SEEN_REPLY:
+            entry.refresh(self.host.sysctls.get(after), now)
+            entry.status |= Status.ASSURED
+        else:
+            entry.refresh(self.host.sysctls.get(before), now)
 
     def _judge_tcp(self, entry: Entry, packet: Packet, direction: Direction, hook: Hook, now: float) -> Outcome:
         segment = packet.l4
@@ -148,6 +166,19 @@ class Conntrack:
             entry.refresh(get(timeouts.UDP), now)
         return Outcome.ACCEPT
 
+    def _is_sound_udplite(self, packet: Packet, hook: Hook) -> bool:
+        """Whether UDP-Lite says how much its checksum covers, and the checksum is there, and right (RFC 3828).
+
+        Right as the kernel reckons it, with UDP's number for its own in the pseudo header (udplite_error): a checksum
+        as the RFC has it is wrong to the tracker.
+        """
+        if len(packet.payload) < UDPLITE_HEADER:
+            return False
+        coverage = int.from_bytes(packet.payload[4:6], "big") or len(packet.payload)
+        if not UDPLITE_HEADER <= coverage <= len(packet.payload) or packet.payload[6:8] == bytes(2):
+            return False
+        return not self._checks(hook) or udplite_checksum_ok(packet._replace(proto=Proto.UDP), coverage)
+
     def _icmp_is_sound(self, packet: Packet, hook: Hook) -> bool:
         message = packet.l4
         if not isinstance(message, Icmp) or message.type > HIGHEST_ICMP:
@@ -168,9 +199,11 @@ class Conntrack:
         skb.ct, skb.direction, skb.ctstate = entry, direction, CtState.RELATED
 
     def _checksum_is_wrong(self, packet: Packet, hook: Hook) -> bool:
-        return (
-            hook is Hook.PRE_ROUTING and bool(self.host.sysctls.get(f"{PREFIX}checksum")) and not packet.checksum_ok()
-        )
+        return self._checks(hook) and not packet.checksum_ok()
+
+    def _checks(self, hook: Hook) -> bool:
+        """Whether checksums are looked at: of what comes in, while nf_conntrack_checksum is on."""
+        return hook is Hook.PRE_ROUTING and bool(self.host.sysctls.get(f"{PREFIX}checksum"))
 
     def _has_room(self, flow: FlowTuple, skb: Skb, now: float) -> bool:
         """Whether one more entry may be made; a full table first looks for one to give up."""

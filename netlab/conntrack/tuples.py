@@ -25,8 +25,8 @@ class Direction(IntEnum):
 class FlowTuple(NamedTuple):
     """Source and destination address, protocol, and what tells flows between the same two hosts apart.
 
-    For TCP and UDP that is the two ports. For ICMP `sport` holds the id and `dport` type and code (type << 8 | code).
-    Other protocols have nothing: 0 and 0.
+    For TCP, UDP and UDP-Lite that is the two ports. For ICMP `sport` holds the id and `dport` type and code
+    (type << 8 | code), for GRE `dport` the call of a PPTP tunnel. Other protocols have nothing: 0 and 0.
     """
 
     saddr: int
@@ -54,7 +54,9 @@ class FlowTuple(NamedTuple):
         return f"{protocol_name(self.proto)} {self.words()}"
 
 
-WITH_PORTS: Final = frozenset({Proto.TCP, Proto.UDP})
+GRE, UDPLITE = 47, 136
+WITH_PORTS: Final = frozenset({Proto.TCP, Proto.UDP, UDPLITE})
+PPP: Final = 0x880B  # what a PPTP tunnel carries, as GRE names it (RFC 2637)
 
 # The ICMP messages that ask for an answer, and those answers: only these make flows (RFC 792).
 ANSWER: Final = {8: 0, 0: 8, 13: 14, 14: 13, 15: 16, 16: 15, 17: 18, 18: 17}
@@ -62,7 +64,7 @@ QUESTIONS: Final = frozenset({8, 13, 15, 17})
 
 
 def tuple_of(packet: Packet) -> FlowTuple | None:
-    """The packet's own tuple; None if its transport header is cut off, or behind another fragment."""
+    """The packet's own tuple; None if its transport header is cut off, strange, or behind another fragment."""
     proto, payload = packet.proto, packet.payload
     if packet.frag & OFFSET:
         return None
@@ -74,6 +76,10 @@ def tuple_of(packet: Packet) -> FlowTuple | None:
         if len(payload) < 8:
             return None
         sport, dport = payload[4] << 8 | payload[5], payload[0] << 8 | payload[1]
+    elif proto == GRE and len(payload) >= 8 and payload[1] & 7 == 1:
+        if payload[2] << 8 | payload[3] != PPP:
+            return None
+        sport, dport = 0, payload[6] << 8 | payload[7]
     else:
         sport = dport = 0
     return FlowTuple(packet.saddr, packet.daddr, proto, sport, dport)

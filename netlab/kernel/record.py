@@ -136,6 +136,7 @@ class Recorder:
             devices.get(event.out_index),
             packet,
             "STOLEN",
+            self._state(event) if event.tracking else None,
         )
         self._last[event.skb] = passed
         self.events.append(passed)

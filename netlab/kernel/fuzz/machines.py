@@ -1,6 +1,7 @@
 """Random machines: interfaces, addresses, routes, rules and settings, biased towards what makes hosts differ."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from random import Random
 
 from netlab.addresses import InterfaceAddress, Prefix, format_address, mask_of, parse_address
@@ -10,6 +11,8 @@ HOST = "router"
 LENGTHS = (8, 16, 20, 24, 24, 24, 24, 25, 28, 30, 31, 32)
 MTUS = (68, 100, 296, 576, 577, 600, 1000, 1280, 1499, 1500, 1500, 9000)
 OUTSIDE = tuple(parse_address(text) for text in ("10.9.0.1", "10.9.7.7", "192.168.7.1", "8.8.8.8", "203.0.113.9"))
+
+TCP_STATES = ("syn_sent", "syn_recv", "established", "fin_wait", "close_wait", "last_ack", "time_wait", "close")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +27,42 @@ class Features:
     malformed: bool = True
     local: bool = True
     listen: bool = True
+    conntrack: bool = True
 
 
 def random_machine(random: Random, features: Features) -> HostSpec:
-    """One host with open interfaces."""
+    """One host with open interfaces; of those that track connections, most are plain routers."""
+    if not features.conntrack or random.random() < 0.5:
+        return _any_machine(random, features)
+    machine = _any_machine(random, features) if random.random() < 0.3 else _plain_router(features)
+    sysctls = machine.sysctls | dict(_conntrack_sysctls(random))
+    return replace(machine, conntrack="on", sysctls=sysctls)
+
+
+def _plain_router(features: Features) -> HostSpec:
+    interfaces = {f"eth{n}": (InterfaceAddress.parse(f"10.0.{n + 1}.1/24"),) for n in range(2)}
+    listen = (("udp", 53), ("udp", 7777)) if features.listen else ()
+    return HostSpec(HOST, interfaces, sysctls={"net.ipv4.ip_forward": 1, RATEMASK: 0}, listen=listen)
+
+
+def _conntrack_sysctls(random: Random) -> Iterator[tuple[str, int]]:
+    """Timeouts stay away from one another, and from zero, by more than a run takes."""
+    for name, values, chance in (
+        ("checksum", (0,), 0.2),
+        ("tcp_loose", (0,), 0.3),
+        ("tcp_be_liberal", (1,), 0.2),
+        ("tcp_ignore_invalid_rst", (1,), 0.2),
+        ("tcp_max_retrans", (0, 1, 2, 5), 0.3),
+        *((f"tcp_timeout_{state}", (0, 40, 200, 1000), 0.05) for state in TCP_STATES),
+        ("tcp_timeout_max_retrans", (150, 400), 0.1),
+        ("tcp_timeout_unacknowledged", (150, 400), 0.1),
+        *((f"{kind}_timeout", (0, 20, 90), 0.1) for kind in ("udp", "icmp", "generic")),
+    ):
+        if random.random() < chance:
+            yield f"net.netfilter.nf_conntrack_{name}", random.choice(values)
+
+
+def _any_machine(random: Random, features: Features) -> HostSpec:
     interfaces = _interfaces(random)
     subnets = {dev: [one.network for one in addresses] for dev, addresses in interfaces.items()}
     return HostSpec(

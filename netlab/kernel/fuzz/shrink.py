@@ -69,6 +69,8 @@ def to_yaml(scenario: Scenario) -> str:
             lines += [f"      {name}: {value}" for name, value in spec.sysctls.items()]
         if spec.listen:
             lines.append(f"    listen: {json.dumps([f'{proto}/{port}' for proto, port in spec.listen])}")
+        if spec.conntrack != "auto":
+            lines.append(f"    conntrack: {spec.conntrack}")
         if spec.mtu:
             lines.append(f"    mtu: {json.dumps(spec.mtu)}")
     if scenario.links:

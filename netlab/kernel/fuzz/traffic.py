@@ -5,6 +5,7 @@ from random import Random
 from typing import Any
 
 from netlab.addresses import Prefix, parse_address
+from netlab.kernel.fuzz.conversations import Conversations
 from netlab.kernel.fuzz.machines import OUTSIDE, Features
 from netlab.packet import MF, Packet
 from netlab.scenario import DEFAULT_MTU, HostSpec, PacketStep
@@ -27,6 +28,10 @@ OPTIONS = tuple(
     )
 )  # fmt: skip
 
+OTHER_PROTOCOLS = (0, 2, 4, 33, 41, 47, 50, 51, 89, 99, 132, 136, 254)
+SCTP = 132  # netlab does not follow its connections: where they are tracked, it is left out
+TALK = 0.85  # of the packets where connections are tracked belong to one
+
 
 class Traffic:
     """The packets of one scenario."""
@@ -39,6 +44,8 @@ class Traffic:
         self._own = [one.address for addresses in spec.interfaces.values() for one in addresses]
         self._near = self._neighbours()
         self._id = 0
+        self._conversations = Conversations(random, spec) if spec.conntrack == "on" else None
+        self._protocols = [p for p in OTHER_PROTOCOLS if not (p == SCTP and self._conversations)]
 
     def _neighbours(self) -> list[int]:
         near = []
@@ -66,6 +73,9 @@ class Traffic:
 
     def _next(self) -> Iterator[PacketStep]:
         random = self._random
+        if self._conversations and random.random() < TALK:
+            yield from self._said(self._conversations.next())
+            return
         local = self._features.local and random.random() < 0.2
         dev = None if local else random.choice(self._devs)
         packet = self._packet(dev)
@@ -80,6 +90,15 @@ class Traffic:
         for data in pieces:
             if dev is None or len(data) <= self._spec.mtu.get(dev, DEFAULT_MTU):  # no link carries more
                 yield PacketStep(self._spec.name, dev, data)
+
+    def _said(self, step: PacketStep) -> Iterator[PacketStep]:
+        """A packet of a conversation, whole or, now and then, in fragments."""
+        pieces = [step.data]
+        if self._features.fragments and self._random.random() < 0.05:
+            pieces = [piece.to_bytes() for piece in self._fragments(Packet.from_bytes(step.data))]
+        for data in pieces:
+            if step.dev is None or len(data) <= self._spec.mtu.get(step.dev, DEFAULT_MTU):
+                yield step._replace(data=data)
 
     def _packet(self, dev: str | None) -> Packet:
         random = self._random
@@ -142,8 +161,7 @@ class Traffic:
             return Packet.tcp(src, dst, sport, dport, flags, seq=seq, ack=ack, tcp_options=options, payload=data)
         if kind < 0.9:
             return self._icmp()
-        proto = random.choice((0, 2, 4, 33, 41, 47, 50, 51, 89, 99, 132, 136, 254))
-        return Packet.ip(src, dst, proto, self._data())
+        return Packet.ip(src, dst, random.choice(self._protocols), self._data())
 
     def _icmp(self) -> Packet:
         random = self._random
