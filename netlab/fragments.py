@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from netlab.ip_options import END, NOOP
 from netlab.names import DropReason
 from netlab.packet import DF, MF, OFFSET, Packet
 
 COPIED = 0x80  # an option with this bit goes into every fragment, any other only into the first
-END, NOOP = 0, 1
 
 
 def fragment(packet: Packet, mtu: int, pieces: Sequence[int] = ()) -> list[Packet]:
