@@ -677,3 +677,14 @@ def test_only_so_many_decisions_are_remembered(monkeypatch: pytest.MonkeyPatch) 
     for last in range(2, 20):
         assert len(host.receive("eth0", UDP.with_(src=f"10.0.1.{last}")).out) == 1
         assert len(host._input._remembered) <= 3
+
+
+def test_a_packet_that_grew_after_forward_is_too_big_all_the_same() -> None:
+    host = router(mtu={"eth1": 600})
+    host.register(
+        POST, lambda packet, state: (ACCEPT, packet.with_(payload=bytes(1000)) if packet.dst == SERVER else packet)
+    )
+    trace = host.receive("eth0", UDP.with_(df=True))
+    assert (error(trace), reasons(trace)) == ((3, 4), ["PKT_TOO_BIG"])
+    assert [row.hook for row in trace.path if row.number == 0] == [PRE, FORWARD, POST]
+    assert len(host.receive("eth0", UDP).out) == 2  # without DF it is cut
