@@ -16,6 +16,9 @@ from netlab.names import NetlabError
 COMMANDS = {
     "run": "run a scenario file and print what became of its packets",
     "replay": "send a capture through a host of a scenario and print what became of its packets",
+    "compare": "run scenario files in both worlds and show where they differ",
+    "fuzz": "compare both worlds on random machines and packets",
+    "doctor": "say what works on this machine, and what to install for the rest",
     "lab": "open the labs in JupyterLab, in a workspace of your own",
 }
 """Every command and what it is for; the command's code is `netlab.commands.NAME`."""

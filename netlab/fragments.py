@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import NamedTuple
 
+from netlab.ip_options import END, NOOP
 from netlab.names import DropReason
 from netlab.packet import DF, MF, OFFSET, Packet
 
 COPIED = 0x80  # an option with this bit goes into every fragment, any other only into the first
-END, NOOP = 0, 1
 
 
 def fragment(packet: Packet, mtu: int, pieces: Sequence[int] = ()) -> list[Packet]:
@@ -85,12 +86,17 @@ class Oversized(NamedTuple):
 
 @dataclass(slots=True)
 class _Pending:
-    """The fragments of one packet so far: `pieces` maps offset to payload; `total` is known from the last one."""
+    """The fragments of one packet so far: `pieces` maps offset to payload; `total` is known from the last one.
+
+    `runs` are stretches of bytes, as (start, end). A fragment right behind the highest one makes its run longer; any
+    other is a run of its own, even if it closes a gap (`inet_frag_queue_insert`).
+    """
 
     expires: float
     first: Packet | None = None
     dev: str = ""
     pieces: dict[int, bytes] = field(default_factory=dict)
+    runs: list[tuple[int, int]] = field(default_factory=list)
     total: int | None = None
     largest: int = 0
     largest_df: int = 0
@@ -133,11 +139,17 @@ class Reassembly:
             return self._condemn(key, "it lies behind the last fragment")
         if not payload:
             return self._condemn(key, "it is empty")
-        for at, length in _runs(pending.pieces):
-            if at <= start and end <= at + length:
-                return Refused(DropReason.DUP_FRAG, "these bytes are there already")
-            if start < at + length and at < end:
-                return self._condemn(key, "it overlaps another fragment")
+        if any(first <= start and end <= behind for first, behind in pending.runs):
+            return Refused(DropReason.DUP_FRAG, "these bytes are there already")
+        if any(start < behind and first < end for first, behind in pending.runs):
+            return self._condemn(key, "it overlaps another fragment")
+        highest = max(pending.runs, key=itemgetter(1), default=(0, 0))
+        if pending.runs and start == highest[1]:
+            pending.runs.remove(highest)
+            start_of_run = highest[0]
+        else:
+            start_of_run = start
+        pending.runs.append((start_of_run, end))
         if not packet.mf:
             pending.total = end
         pending.pieces[start] = payload
@@ -170,14 +182,3 @@ class Reassembly:
     def _condemn(self, key: tuple[int, int, int, int], why: str) -> Refused:
         others = len(self._pending.pop(key).pieces)
         return Refused(DropReason.NOT_SPECIFIED, f"{why}: the whole packet is given up", others)
-
-
-def _runs(pieces: dict[int, bytes]) -> list[tuple[int, int]]:
-    """The stretches of bytes present, as (offset, length): neighbours joined."""
-    runs: list[tuple[int, int]] = []
-    for at in sorted(pieces):
-        if runs and sum(runs[-1]) == at:
-            runs[-1] = (runs[-1][0], runs[-1][1] + len(pieces[at]))
-        else:
-            runs.append((at, len(pieces[at])))
-    return runs

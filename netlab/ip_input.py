@@ -49,7 +49,7 @@ class IpInput:
         self._output = output
         self._sockets = sockets
         self._reassembly = Reassembly()
-        self._remembered: dict[tuple[int, int, str, int, int, int], InputDecision] = {}
+        self._remembered: dict[tuple[int, int, str | None, int, int, int], InputDecision] = {}
         self._remembered_for: tuple[object, int] = (None, 0)
 
     def arrive(self, dev: str, packet: Packet, number: int, looped: Skb | None = None) -> None:
@@ -103,26 +103,20 @@ class IpInput:
 
     def _decide(self, skb: Skb) -> InputDecision:
         """The input decision, remembered until routes or settings change."""
-        packet, fib, sysctls = skb.packet, self.host.fib, self.host.sysctls
-        assert skb.dev_in is not None
+        fib, sysctls = self.host.fib, self.host.sysctls
         plan, version = self._remembered_for
         if plan is not fib.plan or version != sysctls.version:
             self._remembered.clear()
             self._remembered_for = fib.plan, sysctls.version
-        question = packet.saddr, packet.daddr, skb.dev_in, packet.tos, packet.mark, packet.proto
+        src, dst, protocol, _, _, tos, _, _, _, _, mark = skb.packet
+        question = src, dst, skb.dev_in, tos, mark, protocol
         found = self._remembered.get(question)
         if found is None:
+            assert skb.dev_in is not None
             if len(self._remembered) >= MAX_REMEMBERED:
                 self._remembered.clear()
             found = self._remembered[question] = route_input(
-                fib,
-                sysctls,
-                src=packet.saddr,
-                dst=packet.daddr,
-                iif=skb.dev_in,
-                tos=packet.tos,
-                mark=packet.mark,
-                protocol=packet.proto,
+                fib, sysctls, src=src, dst=dst, iif=skb.dev_in, tos=tos, mark=mark, protocol=protocol
             )
         return found
 

@@ -10,7 +10,7 @@ from netlab.fragments import fragment
 from netlab.hooks import Hooks, Walk
 from netlab.ip_options import NOTHING, reply_to
 from netlab.machine import Machine
-from netlab.martians import ALL_HOSTS
+from netlab.martians import ALL_HOSTS, is_multicast
 from netlab.names import CtState, DropReason, Hook
 from netlab.packet import DF, Packet
 from netlab.route import RouteType
@@ -71,9 +71,12 @@ class IpOutput:
             return
         if not skb.packet.saddr:
             skb.packet = skb.packet.with_(src=decision.source)
+        if not skb.packet.ip_id and not skb.packet.frag & DF:
+            skb.packet = skb.packet._replace(ip_id=self.host.next_ip_id())
         self.host.write(Emitted(skb.number, self.host.name, skb.packet, by))
         self.host.routed(skb, decision)
         skb.decision, skb.dev_out = decision, decision.dev
+        skb.unicast = decision.type not in (RouteType.BROADCAST, RouteType.MULTICAST)
         self._hooks.run(Hook.LOCAL_OUT, skb, None, skb.dev_out, self.output)
 
     def changed(self, walk: Walk, before: Packet) -> bool:
@@ -111,6 +114,9 @@ class IpOutput:
             self._hooks.run(Hook.POST_ROUTING, copy, None, copy.dev_out, self._loop_back)
             if skb.sender:  # a process sent it, and the kernel has nothing else at hand: the copy comes in at once
                 self.host.wires.settle()
+            if is_multicast(skb.packet.daddr) and not skb.packet.ttl:
+                self.host.drop(skb, DropReason.NOT_SPECIFIED, "multicast with a ttl of 0 stays on its host")
+                return
         self._hooks.run(_POST_ROUTING, skb, skb.dev_in, skb.dev_out, self._finish_output)
 
     def _loop_back(self, skb: Skb) -> None:
@@ -125,12 +131,10 @@ class IpOutput:
             self._transmit(skb, packet, skb.number)
             return
         if packet.frag & DF and not skb.pieces:
+            why = f"{packet.length} bytes do not fit {mtu}, and DF forbids fragments"
             self.report(icmp.Error(icmp.UNREACHABLE, icmp.FRAGMENTATION_NEEDED, mtu), skb)
-            self.host.drop(
-                skb,
-                DropReason.PKT_TOO_BIG,
-                f"{packet.length} bytes do not fit {mtu}, and DF forbids fragments",
-            )
+            self.host.drop(skb, DropReason.NOT_SPECIFIED, why)
+            skb.refuse("EMSGSIZE", why)
             return
         for piece in fragment(packet, mtu, skb.pieces):
             self._transmit(skb, piece, self.host.wires.new_number())

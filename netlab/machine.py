@@ -32,6 +32,7 @@ class Machine:
         self.fib = Fib(devices)
         self.mtu = {"lo": LOOPBACK_MTU, **dict.fromkeys(devices, DEFAULT_MTU), **mtu}
         self._peers = Peers()
+        self._last_ip_id = 0
 
     def arrive(self, dev: str, packet: Packet, number: int, looped: Skb | None = None) -> None:
         """A frame comes in by that interface; `looped` is the host's own, come back over `lo`."""
@@ -44,6 +45,11 @@ class Machine:
     def default_ttl(self) -> int:
         """The ttl of packets made here."""
         return self.sysctls.get("net.ipv4.ip_default_ttl")
+
+    def next_ip_id(self) -> int:
+        """An IP id for a packet made here, so that the fragments of two do not mix; the kernel's start at random."""
+        self._last_ip_id = self._last_ip_id % 0xFFFF + 1
+        return self._last_ip_id
 
     def now(self) -> float:
         """The time in milliseconds. A step takes no time on the clock; yet the kernel's ticks between two go by."""

@@ -5,7 +5,6 @@ Sources: net/ipv4/route.c (ip_route_input_slow, ip_mkroute_input, ip_mc_validate
 net/ipv4/fib_frontend.c (fib_validate_source), RFC 1812 5.3.7, RFC 3704 (reverse path filtering).
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from html import escape
 from typing import Final, NamedTuple
@@ -44,8 +43,7 @@ class InputKind(StrEnum):
     """A martian: dropped in silence."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class InputDecision:
+class InputDecision(NamedTuple):
     """The outcome of the route lookup for a received packet."""
 
     kind: InputKind

@@ -132,6 +132,9 @@ class _Reader:
     def fail(self, where: Where, problem: str) -> ScenarioError:
         return ScenarioError(f"{self.name}{where.place}: {problem}")
 
+    def fail_key(self, where: Where, problem: str) -> ScenarioError:
+        return ScenarioError(f"{self.name}{where.place_of_key}: {problem}")
+
     def mapping(
         self, where: Where, allowed: Sequence[str] | None = None, later: Sequence[str] = ()
     ) -> dict[str, Where]:
@@ -140,9 +143,9 @@ class _Reader:
         items = where.items()
         for key, item in items.items():
             if key in later:
-                raise self.fail(item, f"{key!r} is not supported yet")
+                raise self.fail_key(item, f"{key!r} is not supported yet")
             if allowed is not None and key not in allowed:
-                raise self.fail(item, f"unknown key {key!r} (known here: {', '.join(allowed)})")
+                raise self.fail_key(item, f"unknown key {key!r} (known here: {', '.join(allowed)})")
         return items
 
     def sequence(self, where: Where) -> list[Where]:
@@ -317,7 +320,7 @@ class _Reader:
         fields: dict[str, Any] = {}
         for key, item in keys.items():
             if key not in _PACKET_FIELDS:
-                raise self.fail(item, f"a packet has no field {key!r} (known: {', '.join(_PACKET_FIELDS)})")
+                raise self.fail_key(item, f"a packet has no field {key!r} (known: {', '.join(_PACKET_FIELDS)})")
             fields[key] = self.parse(item, _PACKET_FIELDS[key])
         if dev is None:
             fields.setdefault("src", "0.0.0.0")  # the host fills it in: the route's preferred source

@@ -20,6 +20,7 @@ from netlab.trace import Delivered, Noted, Trace
 
 EPHEMERAL = range(32768, 61000)  # net.ipv4.ip_local_port_range
 IGMP, PIM, UDPLITE = 2, 103, 136
+SUMMED_AT_ONCE = 76  # bytes of UDP: up to here the kernel checks the checksum before it looks for a socket
 HANDLED_ICMP = 18  # the highest type that the kernel knows by number
 EXTENDED_ECHO, EXTENDED_ECHO_REPLY = 42, 43  # RFC 8335
 TO_EVERYBODY = (icmp.ECHO, icmp.TIMESTAMP, 17, 18)  # what may come to a broadcast address (RFC 1122, 3.2.2)
@@ -192,7 +193,8 @@ class Sockets:
             return self._host.drop(skb, DropReason.PKT_TOO_SMALL, why)
         skb.packet = packet._replace(payload=packet.payload[: datagram.length])
         socket = self._udp.get(datagram.dport)
-        if socket is None and not skb.unicast:
+        # Long datagrams are summed only when somebody reads them.
+        if socket is None and not skb.unicast and (datagram.length > SUMMED_AT_ONCE or self._sound(skb)):
             return self._host.drop(skb, DropReason.NOT_SPECIFIED, f"a broadcast, and nobody on udp/{datagram.dport}")
         if not self._sound(skb):
             return self._host.drop(skb, DropReason.UDP_CSUM, "the UDP checksum is wrong")
@@ -217,10 +219,14 @@ class Sockets:
         if not isinstance(message, Icmp):
             return self._host.drop(skb, DropReason.NOT_SPECIFIED, "the ICMP header is cut short")
         get = self._host.sysctls.get
+        if message.type == EXTENDED_ECHO:
+            return self._note(skb, "not answered: net.ipv4.icmp_echo_enable_probe=0")
+        if message.type == EXTENDED_ECHO_REPLY:
+            return self._echo_reply(skb, message)
         if not skb.unicast and message.type not in TO_EVERYBODY:
             why = f"ICMP type {message.type} is not for everybody"
             return self._host.drop(skb, DropReason.INVALID_PROTO, why)
-        if message.type > HANDLED_ICMP and message.type not in (EXTENDED_ECHO, EXTENDED_ECHO_REPLY):
+        if message.type > HANDLED_ICMP:
             return self._host.drop(skb, DropReason.UNHANDLED_PROTO, f"ICMP type {message.type} is unknown")
         asks_everybody = not skb.unicast and message.type in (icmp.ECHO, icmp.TIMESTAMP)
         if asks_everybody and get("net.ipv4.icmp_echo_ignore_broadcasts"):
@@ -230,11 +236,11 @@ class Sockets:
                 return self._note(skb, "not answered: net.ipv4.icmp_echo_ignore_all=1")
             return self._answer(skb, icmp.echo_reply(packet, 0, self._host.default_ttl()))
         if message.type == icmp.TIMESTAMP:
-            if len(message.payload) < 12:
+            if len(message.payload) < 4:
                 return self._host.drop(skb, DropReason.PKT_TOO_SMALL, "the timestamps are cut short")
             now = self._host.time_of_day()
             return self._answer(skb, icmp.timestamp_reply(packet, 0, self._host.default_ttl(), now))
-        if message.type in (icmp.ECHO_REPLY, EXTENDED_ECHO_REPLY):
+        if message.type == icmp.ECHO_REPLY:
             return self._echo_reply(skb, message)
         if message.type in ICMP_ERRORS:
             return self._error(skb)
@@ -274,7 +280,7 @@ class Sockets:
     def _udplite(self, skb: Skb) -> None:
         packet = skb.packet
         if len(packet.payload) < 8:
-            return self._host.drop(skb, DropReason.PKT_TOO_SMALL, "the UDP-Lite header is cut short")
+            return self._host.drop(skb, DropReason.NOT_SPECIFIED, "the UDP-Lite header is cut short")
         coverage = int.from_bytes(packet.payload[4:6], "big") or len(packet.payload)
         if coverage > len(packet.payload):
             return self._host.drop(skb, DropReason.PKT_TOO_SMALL, "the checksum covers more than there is")
@@ -306,7 +312,11 @@ class Sockets:
         options = self._options_back(skb)
         if options is not None:
             reset = options.on(reset_for(skb.packet, segment), self._host.time_of_day())
-            self._send_segment(reset, "the kernel")
+            reset = reset.with_(ttl=self._host.default_ttl())
+            source = reset.saddr
+            if not source:  # the checksum stays that for 0.0.0.0, which was asked; so the reset will not be believed
+                reset = reset._replace(saddr=self._host.source_for(reset.daddr))
+            self._output.emit(reset, "the kernel", source)
 
     def _send_segment(self, packet: Packet, by: str) -> None:
         self._output.emit(packet.with_(ttl=self._host.default_ttl()), by, packet.saddr)

@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Final
 
 from netlab import icmp
@@ -86,7 +85,7 @@ def _follow(
         if options.strict:
             report(icmp.Error(icmp.PARAMETER_PROBLEM, 0, (HEADER - 4) << 24), skb)
             return drop("a strict source route, and this host was not its next hop")
-        return replace(found, do_redirect=False)
+        return found._replace(do_redirect=False)
     if found.kind is not InputKind.LOCAL:
         return drop(f"a source route cannot lead on from here: {found.kind}")
     option = packet.options[options.source_route :]
@@ -106,7 +105,7 @@ def _follow(
         options.changed = True
         if found.kind is InputKind.FORWARD:
             options.next_hop = hop
-            return replace(found, do_redirect=False)
+            return found._replace(do_redirect=False)
         skb.packet = _with_stale_checksum(skb.packet, daddr=hop)
     return found
 

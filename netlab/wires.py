@@ -48,6 +48,7 @@ class Wires:
         self.peers: dict[tuple[str, str], End] = {}
         self.record: Callable[[Event], None] | None = None
         self.recording = True
+        self._nothing = Trace()
         self.current: Trace | None = None
         self.pending: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self.next_number = 0
@@ -92,7 +93,7 @@ class Wires:
         """
         if self.current is not None:
             return nullcontext(self.current)
-        return _Running(self, Trace([Step(title, *about)] if self.recording else []))
+        return _Running(self, Trace([Step(title, *about)]) if self.recording else self._nothing)
 
     def settle(self) -> None:
         """Deliver frames until none is on its way."""

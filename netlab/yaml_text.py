@@ -13,7 +13,7 @@ MAX_LENGTH = 1_000_000  # characters; reading takes a second or two by then
 class Where:
     """A value and its place: line and column in a file, or a path like `hosts.router` in a Python structure."""
 
-    __slots__ = ("_inside", "mark", "path", "value")
+    __slots__ = ("_inside", "key", "mark", "path", "value")
 
     def __init__(
         self,
@@ -25,13 +25,22 @@ class Where:
         self.value = value
         self.path = path
         self.mark = mark
+        self.key = mark
         self._inside = inside
 
     @property
     def place(self) -> str:
         """`:3:7` for a file, ` at hosts.router` for a structure, empty at the top of one."""
-        if self.mark:
-            return f":{self.mark[0]}:{self.mark[1]}"
+        return self._place(self.mark)
+
+    @property
+    def place_of_key(self) -> str:
+        """The same for the key in front of it."""
+        return self._place(self.key)
+
+    def _place(self, mark: tuple[int, int] | None) -> str:
+        if mark:
+            return f":{mark[0]}:{mark[1]}"
         return f" at {self.path}" if self.path else ""
 
     @property
@@ -111,8 +120,8 @@ class _Reader:
                 raise self._fail(_mark(key), "a key must be text")
             if key.value in inside:
                 raise self._fail(_mark(key), f"the key {key.value!r} is here twice")
-            item = self.read(value, depth + 1)
-            inside[key.value] = item
+            inside[key.value] = item = self.read(value, depth + 1)
+            item.key = _mark(key)
         return Where({key: item.value for key, item in inside.items()}, mark=mark, inside=inside)
 
     def _fail(self, mark: tuple[int, int], text: str) -> Exception:

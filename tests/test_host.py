@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from netlab.host import Host
 from netlab.names import ACCEPT, DROP, QUEUE, Hook, NetlabError, Verdict
 from netlab.packet import Icmp, Packet
+from netlab.route_text import parse_route
 from netlab.topology import Network
 from netlab.trace import Noted, Passed, Routed, Sent, Trace
 
@@ -656,3 +657,34 @@ def test_a_host_shows_itself() -> None:
     assert "<caption>r&lt;1&gt;</caption>" in html
     assert "10.0.1.0/24 dev eth0" in html
     assert "PRE_ROUTING      0 &lt;lambda&gt;" in html
+
+
+# ---------------------------------------------------------------- what is remembered
+
+
+def test_a_change_of_routes_or_settings_is_heeded_at_once() -> None:
+    host = router()
+    assert host.receive("eth0", UDP).out[0].next_hop == SERVER
+    host.fib.add(parse_route("10.0.2.2/32 via 10.0.1.9"))
+    assert host.receive("eth0", UDP).out[-1].next_hop == "10.0.1.9"
+    host.sysctls.set("net.ipv4.ip_forward", 0)
+    assert reasons(host.receive("eth0", UDP)) == ["IP_INADDRERRORS"]
+
+
+def test_only_so_many_decisions_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("netlab.ip_input.MAX_REMEMBERED", 3)
+    host = router()
+    for last in range(2, 20):
+        assert len(host.receive("eth0", UDP.with_(src=f"10.0.1.{last}")).out) == 1
+        assert len(host._input._remembered) <= 3
+
+
+def test_a_packet_that_grew_after_forward_is_too_big_all_the_same() -> None:
+    host = router(mtu={"eth1": 600})
+    host.register(
+        POST, lambda packet, state: (ACCEPT, packet.with_(payload=bytes(1000)) if packet.dst == SERVER else packet)
+    )
+    trace = host.receive("eth0", UDP.with_(df=True))
+    assert (error(trace), reasons(trace)) == ((3, 4), ["NOT_SPECIFIED"])
+    assert [row.hook for row in trace.path if row.number == 0] == [PRE, FORWARD, POST]
+    assert len(host.receive("eth0", UDP).out) == 2  # without DF it is cut

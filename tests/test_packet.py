@@ -142,7 +142,17 @@ def sealed(data: bytes) -> bytes:
         (GOOD[:2] + b"\x01\x00" + GOOD[4:], "checksum", DropReason.IP_CSUM),
         (GOOD[:-1], "total length", DropReason.PKT_TOO_SMALL),
     ],
-    ids=["empty", "19 bytes", "version 6", "ihl 4", "ihl beyond", "length < header", "length > frame", "both wrong", "cut"],
+    ids=[
+        "empty",
+        "19 bytes",
+        "version 6",
+        "ihl 4",
+        "ihl beyond",
+        "length < header",
+        "length > frame",
+        "both wrong",
+        "cut",
+    ],
 )
 def test_malformed_bytes_name_the_field_and_the_kernels_reason(data: bytes, field: str, reason: DropReason) -> None:
     with pytest.raises(MalformedPacket) as refused:

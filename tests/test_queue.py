@@ -355,3 +355,9 @@ def test_a_packet_can_wait_on_every_hook_and_goes_on_from_there(hook: Hook) -> N
         host.queue(0).bind(lambda packet, state: ACCEPT)
 
     assert journey(queueing) == journey(lambda host: None)
+
+
+def test_the_queue_of_a_plain_queue_verdict_is_number_0() -> None:
+    host = router()
+    assert host.queue() is host.queue(0)
+    assert host.queue(1) is not host.queue(0)

@@ -52,7 +52,7 @@ def reasons(trace: Trace) -> list[str]:
         (Packet.tcp(PEER, ME, 4000, 80, "R"), None, "NO_SOCKET"),
         (Packet.ip(PEER, ME, 99), "destination-unreachable 3/2", "IP_NOPROTO"),
         (Packet.ip(PEER, ME, "igmp", bytes(8)), None, "NOT_SPECIFIED"),
-        (Packet.ip(PEER, ME, "udplite", bytes(3)), None, "PKT_TOO_SMALL"),
+        (Packet.ip(PEER, ME, "udplite", bytes(3)), None, "NOT_SPECIFIED"),
         (Packet.icmp(PEER, ME, 0, id=5), None, "NO_SOCKET"),
         (Packet.icmp(PEER, ME, 44), None, "UNHANDLED_PROTO"),
         (Packet.icmp(PEER, ME, 13), None, "PKT_TOO_SMALL"),

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `fuzz`."""
     parser.add_argument("--seed", default="", help="which random scenarios; without it a fresh one, which is printed")
     parser.add_argument("--packets", type=int, default=20_000, help="how many to compare (default: %(default)d)")
-    parser.add_argument("--features", nargs="+", choices=NAMES, default=NAMES, help="what machines and packets may have")
+    parser.add_argument("--features", nargs="+", choices=NAMES, default=NAMES, help="what there may be")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="write smallest scenarios of disagreements there")
 
 
@@ -40,7 +40,7 @@ def main(options: argparse.Namespace) -> int:
     seconds = time.monotonic() - began
     print(table(campaign.coverage))
     print(
-        f"{campaign.packets} packets in {campaign.scenarios} scenarios ({campaign.refused} of them refused by both worlds), "
+        f"{campaign.packets} packets in {campaign.scenarios} scenarios ({campaign.refused} refused by both worlds), "
         f"{campaign.packets / seconds:.0f} packets a second, {len(campaign.disagreements)} disagreements"
     )
     for number, (what, scenario) in enumerate(campaign.disagreements):

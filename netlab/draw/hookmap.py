@@ -213,7 +213,7 @@ def _place(layout: Layout, place: Place, marks: Marks) -> str:
         shape = f'<rect class="shape" x="{left:g}" y="{top:g}" width="{width:g}" height="{height:g}" rx="{radius:g}"/>'
     name, below = marks.labels.get(place, LABELS[place])
     order = marks.order.get(place, "")
-    rest = left + (2 if kind == "lookup" else 14)  # where a token stands that does not hide the words
+    rest = left + (14 if kind == "hook" else 2)  # where a token stands that does not hide the words
     classes = [kind, "been" * bool(order), "here" * (marks.here == place), marks.end * (marks.here == place)]
     return (
         f'<g class="place {" ".join(filter(None, classes))}" data-place="{place}" '

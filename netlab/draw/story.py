@@ -281,7 +281,8 @@ class _Teller:
                 return Said("Send fails", f"The process that sent it is told {event.errno}.", facts)
             case Noted():
                 facts = [_packet(visit.packet)] if visit.packet else []
-                return Said("In the queue" if visit.waits else "Note", _sentence(event.text), facts)
+                short = _capital(event.text) if len(event.text) < 40 else "Note"
+                return Said("In the queue" if visit.waits else short, _sentence(event.text), facts)
             case Logged():
                 return Said("Kernel log", f"The kernel logs: {event.line}", [("log", event.line)])
 

@@ -17,7 +17,8 @@ NETLINK_ADD_MEMBERSHIP, NETLINK_LISTEN_ALL_NSID = 1, 8
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 1, 4, 0x300
 NLMSG_ERROR: Final = 2
 NLMSG_DONE: Final = 3
-RTM_NEWNSID: Final = 88
+RTM_NEWNSID, RTM_GETROUTE = 88, 26
+RTA_DST, RTA_PREFSRC = 1, 7
 NETNSA_NSID, NETNSA_FD = 1, 3
 SO_RCVBUFFORCE: Final = 33
 _RECEIVE_BUFFER: Final = 64 << 20
@@ -116,18 +117,27 @@ class NetlinkSocket:
                 yield Message(kind, data[at + _HEADER.size : at + length], namespace)
                 at += length + 3 & ~3
 
-    def request(self, kind: int, payload: bytes) -> None:
-        """Asks for something to be done, and waits for the answer.
+    def request(self, kind: int, payload: bytes) -> bytes:
+        """Asks for something, and waits for the answer: its payload.
 
         Raises:
             OSError: the kernel refused.
         """
         self._socket.send(_HEADER.pack(_HEADER.size + len(payload), kind, NLM_F_REQUEST | NLM_F_ACK, 1, 0) + payload)
-        answer = self._socket.recv(_LARGEST)
-        _, answered, _, _, _ = _HEADER.unpack_from(answer)
-        code = struct.unpack_from("=i", answer, _HEADER.size)[0]
-        if answered == NLMSG_ERROR and code:
-            raise OSError(-code, errno.errorcode.get(-code, str(-code)))
+        answer = b""
+        while True:
+            data = self._socket.recv(_LARGEST)
+            at = 0
+            while at + _HEADER.size <= len(data):
+                length, kind, _, _, _ = _HEADER.unpack_from(data, at)
+                body = data[at + _HEADER.size : at + length]
+                at += length + 3 & ~3
+                if kind != NLMSG_ERROR:
+                    answer = body
+                elif code := struct.unpack_from("=i", body)[0]:
+                    raise OSError(-code, errno.errorcode.get(-code, str(-code)))
+                else:
+                    return answer
 
     def close(self) -> None:
         """Closes it."""
@@ -142,3 +152,23 @@ def number_namespace(where: Namespace, namespace: Namespace, number: int) -> Non
         route.request(RTM_NEWNSID, payload)
     finally:
         route.close()
+
+
+class Routes:
+    """The routing of a namespace, asked as `ip route get` does it."""
+
+    def __init__(self, namespace: Namespace) -> None:
+        self._socket = NetlinkSocket(namespace, NETLINK_ROUTE)
+
+    def preferred_source(self, destination: bytes) -> bytes:
+        """The source address that a packet to this address gets, four bytes; none where there is no route."""
+        question = struct.pack("=BBBBBBBBI", socket.AF_INET, 32, 0, 0, 0, 0, 0, 0, 0)
+        try:
+            answer = self._socket.request(RTM_GETROUTE, question + struct.pack("=HH", 8, RTA_DST) + destination)
+        except OSError:
+            return b""
+        return attributes(answer[len(question) :]).get(RTA_PREFSRC, b"")
+
+    def close(self) -> None:
+        """Closes the socket."""
+        self._socket.close()

@@ -141,9 +141,11 @@ class _Run:
             with contextlib.suppress(MalformedPacket):
                 yield Received(0, step.host, step.dev, Packet.from_bytes(step.data))
             return
-        machine = self.network.machines[step.host]
+        sender = self.network.machines[step.host].sender
+        data = sender.with_source(step.data)
+        list(self.probes.read())  # where there is no route, asking for it drops a packet of its own
         try:
-            machine.sender.send(machine.sender.with_source(step.data))
+            sender.send(data)
         except OSError as error:
             yield Refused(0, step.host, errorcode[error.errno or 0])
 

@@ -7,20 +7,19 @@ claims; a packet longer than the MTU is refused with EMSGSIZE, not cut into frag
 
 import socket
 import struct
-from typing import Final
 
 from netlab.kernel.namespaces import Namespace
+from netlab.kernel.netlink import Routes
 from netlab.packet import Packet
 
 IP_PKTINFO, IP_FREEBIND = 8, 15
-_DISCARD: Final = 9  # a port to ask for; nothing is sent to it
 
 
 class Sender:
     """The raw socket of one host."""
 
     def __init__(self, namespace: Namespace) -> None:
-        self._namespace = namespace
+        self._routes = Routes(namespace)
         with namespace.entered():
             self._socket = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
@@ -39,20 +38,16 @@ class Sender:
         self._socket.sendmsg([data], [unbound], 0, (socket.inet_ntoa(data[16:20]), 0))
 
     def with_source(self, data: bytes) -> bytes:
-        """A packet without a source gets the route's preferred one, as a process learns it that asks with connect(2).
+        """A packet without a source gets the route's preferred one, as from a process that asks first.
 
         The kernel would fill it in too, but leave the transport checksum as it is, which then is wrong.
         """
         if data[12:16] != bytes(4):
             return data
-        with self._namespace.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-            asking.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-            try:
-                asking.connect((socket.inet_ntoa(data[16:20]), _DISCARD))
-            except OSError:
-                return data
-            return Packet.from_bytes(data).with_(src=asking.getsockname()[0]).to_bytes()
+        source = self._routes.preferred_source(data[16:20])
+        return Packet.from_bytes(data).with_(src=int.from_bytes(source, "big")).to_bytes() if source else data
 
     def close(self) -> None:
         """Closes it."""
         self._socket.close()
+        self._routes.close()

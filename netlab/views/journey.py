@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from netlab.draw import hook_map, journey_table
 from netlab.host import Host
+from netlab.names import NetlabError
 from netlab.trace import Trace
 from netlab.views.widget import Player, module
 
@@ -31,5 +32,10 @@ def journey(trace: Trace, *hosts: Host) -> Journey:
     Args:
         trace: of the simulator or of the real kernel.
         hosts: the hosts that the trace comes from. With them the rails also show hook functions that were never called.
+
+    Raises:
+        NetlabError: it is no trace.
     """
+    if not isinstance(trace, Trace):
+        raise NetlabError(f"journey shows a Trace, as receive and send return it, not {type(trace).__name__}")
     return Journey(trace, hosts)

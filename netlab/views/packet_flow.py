@@ -147,7 +147,7 @@ class PacketFlow(Player):
             if source == "0.0.0.0" or self.router.owns(parse_address(source)):
                 return None
             route = self.router.fib.lookup(parse_address(source)).route
-            return (route.dev if route else None) or _devices(self.router)[0]
+            return route.dev if route else next(iter(_devices(self.router)), None)
         if way == HERE:
             return None
         if way not in _devices(self.router):
@@ -225,5 +225,10 @@ def packet_flow(router: Host, *, predict: bool = True) -> PacketFlow:
     Args:
         router: the host it goes through; what happens to its state there stays.
         predict: ask for a prediction before each packet; without it, free play.
+
+    Raises:
+        NetlabError: it is no host.
     """
+    if not isinstance(router, Host):
+        raise NetlabError(f"packet_flow shows a packet's way through a Host, not {type(router).__name__}")
     return PacketFlow(router, predict=predict)

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from netlab.views.widget import View
 from tests.conftest import CI
 
 OUTPUT = Path(__file__).resolve().parents[2] / "output" / "browser"
-AXE = files("axe_playwright_python") / "axe.min.js"
 
 # What a notebook gives a widget: a model with get, set, save_changes, on, off, send.
 MODEL = """
@@ -49,12 +49,13 @@ PAGE = """<!doctype html><html lang="en"><title>netlab</title>
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
     """Debian's Chromium, driven by Playwright, with a profile of its own."""
+    program = shutil.which("chromium")
+    missing = [name for name in ("playwright", "axe_playwright_python") if find_spec(name) is None]
+    if missing or program is None:
+        complain = pytest.fail if CI else pytest.skip
+        complain(f"not installed here: {', '.join(missing) or 'chromium'}")
     from playwright.sync_api import sync_playwright
 
-    program = shutil.which("chromium")
-    if program is None:
-        complain = pytest.fail if CI else pytest.skip
-        complain("not installed here: chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=program, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
@@ -112,7 +113,8 @@ def picture(page: Any, name: str, **options: Any) -> None:
 
 def violations(page: Any, selector: str = ".netlab") -> list[str]:
     """What axe finds within the widgets, a line each."""
-    page.evaluate(AXE.read_text(encoding="utf-8"))
+    if not page.evaluate("'axe' in window"):
+        page.evaluate((files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8"))
     found = page.evaluate("selector => axe.run(selector)", selector)
     assert found["passes"], "axe looked at nothing"
     return [

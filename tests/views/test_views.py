@@ -190,6 +190,20 @@ def test_a_journey_shows_functions_that_were_never_called(router: Host) -> None:
     assert journey(trace).rails["router PRE_ROUTING"]["functions"] == [(0, "stern")]
 
 
+def test_what_is_no_trace_or_no_host_is_refused_in_one_line(router: Host) -> None:
+    with pytest.raises(NetlabError, match="journey shows a Trace, as receive and send return it, not Host"):
+        journey(router)  # type: ignore[arg-type]
+    with pytest.raises(NetlabError, match="through a Host, not str"):
+        packet_flow("router")  # type: ignore[arg-type]
+
+
+def test_a_machine_without_interfaces_can_only_talk_to_itself() -> None:
+    flow = packet_flow(Host("lonely"), predict=False)
+    assert flow.sources == [["here", "this machine, lonely"]]
+    flow.build("1.2.3.4", "127.0.0.1")
+    assert flow.stops[0]["title"] == "Made by a local process"
+
+
 # ---------------------------------------------------------------- predict
 
 

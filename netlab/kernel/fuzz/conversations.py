@@ -242,6 +242,8 @@ class Conversations:
         kind, code = random.choice(ERRORS)
         # Who received the quoted packet, or a router on the way, tells its sender; sometimes somebody else does.
         side = 1 if random.random() < 0.9 else 0
+        if (kind, code) == (3, 4) and ends[1 - side].dev is None:
+            code = 3  # the kernel would learn a path MTU from it, which the simulator does not
         return self._step(ends, side, Packet.icmp("0.0.0.0", "0.0.0.0", kind, code, payload=data))
 
 

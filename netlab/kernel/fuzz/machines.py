@@ -40,7 +40,8 @@ def random_machine(random: Random, features: Features) -> HostSpec:
 
 
 def _plain_router(features: Features) -> HostSpec:
-    interfaces = {f"eth{n}": (InterfaceAddress.parse(f"10.0.{n + 1}.1/24"),) for n in range(2)}
+    interfaces: dict[str, tuple[InterfaceAddress, ...]] = {}
+    interfaces |= {f"eth{n}": (InterfaceAddress.parse(f"10.0.{n + 1}.1/24"),) for n in range(2)}
     listen = (("udp", 53), ("udp", 7777)) if features.listen else ()
     return HostSpec(HOST, interfaces, sysctls={"net.ipv4.ip_forward": 1, RATEMASK: 0}, listen=listen)
 

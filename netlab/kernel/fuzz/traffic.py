@@ -28,6 +28,8 @@ OPTIONS = tuple(
     )
 )  # fmt: skip
 
+# Without 3/4: the kernel learns a path MTU from it, which the simulator does not.
+ERRORS = ((3, 0), (3, 1), (3, 3), (3, 13), (3, 16), (4, 0), (5, 1), (11, 0), (12, 0))
 OTHER_PROTOCOLS = (0, 2, 4, 33, 41, 47, 50, 51, 89, 99, 132, 136, 254)
 SCTP = 132  # netlab does not follow its connections: where they are tracked, it is left out
 TALK = 0.85  # of the packets where connections are tracked belong to one
@@ -173,9 +175,7 @@ class Traffic:
             quoted = Packet.udp("0.0.0.0", "0.0.0.0", 53, 1024, b"quoted").with_(
                 src=random.choice(self._own or OUTSIDE), dst=random.choice(self._near)
             )
-            kind, code = random.choice(
-                ((3, 0), (3, 1), (3, 3), (3, 4), (3, 13), (3, 16), (4, 0), (5, 1), (11, 0), (12, 0))
-            )
+            kind, code = random.choice(ERRORS)
             data = quoted.to_bytes()[: random.choice((0, 19, 20, 24, 28, 34))]
             return Packet.icmp(src, dst, kind, code, id=0, seq=random.choice((0, 68, 576)), payload=data)
         kind = random.choice((0, 1, 9, 10, 13, 14, 15, 17, 18, 19, 40, 41, 42, 44, 255))
