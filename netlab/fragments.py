@@ -12,11 +12,12 @@ from netlab.packet import DF, MF, OFFSET, Packet
 COPIED = 0x80  # an option with this bit goes into every fragment, any other only into the first
 
 
-def fragment(packet: Packet, mtu: int, pieces: Sequence[int] = ()) -> list[Packet]:
+def fragment(packet: Packet, mtu: int, pieces: Sequence[int] = (), *, options_known: bool = True) -> list[Packet]:
     """The packet in pieces of at most `mtu` bytes; just the packet where it fits (`ip_do_fragment`).
 
     `pieces` are the sizes of the fragments it was reassembled from: where those fit the link they are cut out again. If
-    they do not add up to the packet, they only say how large a fragment may be.
+    they do not add up to the packet, they only say how large a fragment may be. Options that nobody has looked at, as
+    those of a raw socket's packets, are in every fragment what they were.
     """
     header = 20 + len(packet.options)
     if not pieces and packet.length <= mtu:
@@ -30,7 +31,7 @@ def fragment(packet: Packet, mtu: int, pieces: Sequence[int] = ()) -> list[Packe
         sizes = [size] * -(-len(packet.payload) // size)
     start = packet.frag & OFFSET
     # A later fragment that is cut once more keeps what it has: the kernel takes its options for done.
-    later_options = packet.options if start else _options_of_later(packet.options)
+    later_options = packet.options if start or not options_known else _options_of_later(packet.options)
     fragments = []
     at = 0
     for size in sizes:
@@ -135,6 +136,7 @@ class Reassembly:
         if not packet.mf:
             if end < known_end or pending.total not in (None, end):
                 return self._condemn(key, "another last fragment than before")
+            pending.total = end  # true even if its bytes are there already, and it is dropped
         elif pending.total is not None and end > pending.total:
             return self._condemn(key, "it lies behind the last fragment")
         if not payload:
@@ -150,8 +152,6 @@ class Reassembly:
         else:
             start_of_run = start
         pending.runs.append((start_of_run, end))
-        if not packet.mf:
-            pending.total = end
         pending.pieces[start] = payload
         pending.dev = dev
         if not start:

@@ -82,6 +82,6 @@ def timestamp_reply(request: Packet, saddr: int, ttl: int, now: int) -> Packet:
     assert isinstance(message, Icmp)
     payload = message.payload[:4] + now.to_bytes(4, "big") * 2
     body = Packet.icmp(
-        "0.0.0.0", "0.0.0.0", TIMESTAMP_REPLY, message.code, id=message.id, seq=message.seq, payload=payload
+        "0.0.0.0", "0.0.0.0", TIMESTAMP_REPLY, 0, id=message.id, seq=message.seq, payload=payload
     ).payload
     return Packet(saddr, request.saddr, Proto.ICMP, body, ttl, request.tos)

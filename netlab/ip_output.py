@@ -45,6 +45,7 @@ class IpOutput:
     def send_raw(self, packet: Packet) -> None:
         """Send a packet as a raw socket with IP_HDRINCL does (raw_send_hdrinc): see `Host.send`."""
         skb = Skb(packet, self.host.wires.new_number())
+        skb.raw = True
         skb.sender = lambda errno, why: self.host.refuse(skb, errno, why)
         decision = route_output(self.host.fib, self.host.sysctls, dst=packet.daddr, mark=packet.mark)
         if decision.dev is not None and packet.length > (mtu := self.host.mtu[decision.dev]):
@@ -111,6 +112,8 @@ class IpOutput:
             copy = Skb(skb.packet, skb.number)
             copy.decision, copy.dev_out = skb.decision, skb.dev_out
             copy.ct, copy.direction, copy.ctstate = skb.ct, skb.direction, skb.ctstate
+            if skb.pieces:  # two packets share its bytes: its fragments cannot be let go as they came
+                skb.pieces = (max(skb.pieces),)
             self._hooks.run(Hook.POST_ROUTING, copy, None, copy.dev_out, self._loop_back)
             if skb.sender:  # a process sent it, and the kernel has nothing else at hand: the copy comes in at once
                 self.host.wires.settle()
@@ -136,7 +139,7 @@ class IpOutput:
             self.host.drop(skb, DropReason.NOT_SPECIFIED, why)
             skb.refuse("EMSGSIZE", why)
             return
-        for piece in fragment(packet, mtu, skb.pieces):
+        for piece in fragment(packet, mtu, skb.pieces, options_known=not skb.raw):
             self._transmit(skb, piece, self.host.wires.new_number())
 
     def _transmit(self, skb: Skb, packet: Packet, number: int) -> None:

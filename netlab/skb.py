@@ -26,7 +26,10 @@ class Skb:
         unicast: it is for one host; no errors are sent about broadcasts.
         options: what was found in its IP options; None if it has none, or was made here.
         redirect: its sender would have a shorter way.
-        pieces: the sizes in bytes of the fragments it was put together from, the IP header included.
+        pieces: the sizes in bytes of the fragments it was put together from, the IP header included; just the largest
+            where the bounds between them are no longer known.
+        raw: a raw socket sent it, which does not look at its IP options.
+        summed: its transport checksum has been reckoned before a socket is looked for.
         ct: its flow, and `direction` which way of it; None without one.
         ctstate: what conntrack says of it; None where conntrack has not looked.
         sender: hears the errno if a local process waits for its system call to return.
@@ -40,6 +43,8 @@ class Skb:
     options: Options | None = None
     redirect = False
     pieces: tuple[int, ...] = ()
+    raw = False
+    summed = False
     ct: "Entry | None" = None
     direction: "Direction | None" = None
     ctstate: CtState | None = None

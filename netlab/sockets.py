@@ -185,6 +185,7 @@ class Sockets:
     def _udp_in(self, skb: Skb) -> None:
         """net/ipv4/udp.c, __udp4_lib_rcv."""
         packet = skb.packet
+        skb.ct = skb.ctstate = None  # an error about it finds the flow anew, if it is still there (nf_reset_ct)
         datagram = packet.l4
         if not isinstance(datagram, Udp):
             return self._host.drop(skb, DropReason.NOT_SPECIFIED, "the UDP header is cut short")
@@ -193,8 +194,9 @@ class Sockets:
             return self._host.drop(skb, DropReason.PKT_TOO_SMALL, why)
         skb.packet = packet._replace(payload=packet.payload[: datagram.length])
         socket = self._udp.get(datagram.dport)
-        # Long datagrams are summed only when somebody reads them.
-        if socket is None and not skb.unicast and (datagram.length > SUMMED_AT_ONCE or self._sound(skb)):
+        # Long datagrams are summed only when somebody reads them, or conntrack has done it.
+        summed = datagram.length <= SUMMED_AT_ONCE or skb.summed
+        if socket is None and not skb.unicast and (self._sound(skb) or not summed):
             return self._host.drop(skb, DropReason.NOT_SPECIFIED, f"a broadcast, and nobody on udp/{datagram.dport}")
         if not self._sound(skb):
             return self._host.drop(skb, DropReason.UDP_CSUM, "the UDP checksum is wrong")
@@ -279,6 +281,7 @@ class Sockets:
 
     def _udplite(self, skb: Skb) -> None:
         packet = skb.packet
+        skb.ct = skb.ctstate = None
         if len(packet.payload) < 8:
             return self._host.drop(skb, DropReason.NOT_SPECIFIED, "the UDP-Lite header is cut short")
         coverage = int.from_bytes(packet.payload[4:6], "big") or len(packet.payload)

@@ -1,9 +1,13 @@
 """One flow in the table."""
 
 from enum import IntFlag
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from netlab.conntrack.tuples import Direction, FlowTuple
+from netlab.names import TcpState
+
+if TYPE_CHECKING:
+    from netlab.conntrack.ftp import Ftp as Helper
 
 
 class Status(IntFlag):
@@ -31,12 +35,15 @@ class Entry:
         reply: the tuple of the packets that answer; the mirror image, unless NAT changes it.
         status: bits of `Status`.
         expires: when it may be forgotten, in seconds; before it is confirmed, how long it will live from then.
-        protocol: what its protocol remembers: a `TcpTrack`, or the time from which UDP is a stream, or None.
-        packets, octets: what was seen in each direction, while nf_conntrack_acct is on.
+        protocol: what its protocol remembers: a `TcpTrack`, the time from which UDP is a stream, GRE's two timeouts.
+        helper: what reads along, to foresee further connections.
+        master: the flow in which this one was foreseen.
+        counters: packets and bytes of the original direction, then of the reply's; None if nf_conntrack_acct was off
+            when the flow began.
     """
 
     __slots__ = (
-        "expires", "helper", "id", "mark", "master", "octets", "original", "packets", "protocol", "reply", "status",
+        "counters", "expires", "helper", "id", "mark", "master", "original", "protocol", "reply", "status",
     )  # fmt: skip
 
     def __init__(self, original: FlowTuple, reply: FlowTuple, id: int) -> None:
@@ -47,14 +54,24 @@ class Entry:
         self.expires = 0.0
         self.mark = 0
         self.protocol: Any = None
-        self.helper: str | None = None
+        self.helper: Helper | None = None
         self.master: Entry | None = None
-        self.packets: list[int] | None = None
-        self.octets: list[int] | None = None
+        self.counters: list[int] | None = None
 
     def tuple(self, direction: Direction) -> FlowTuple:
         """The tuple of its packets in that direction."""
         return self.reply if direction else self.original
+
+    @property
+    def state(self) -> TcpState | None:
+        """TCP's state; None for other protocols."""
+        return getattr(self.protocol, "state", None)
+
+    def count(self, direction: Direction, octets: int) -> None:
+        """One more packet of so many bytes, the IP header included (nf_ct_acct_update)."""
+        if self.counters:
+            self.counters[2 * direction] += 1
+            self.counters[2 * direction + 1] += octets
 
     def refresh(self, seconds: float, now: float) -> None:
         """Let it live that long from now (nf_ct_refresh_acct)."""

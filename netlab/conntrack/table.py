@@ -4,26 +4,33 @@ The engine looks an entry up in a dict. The kernel's buckets and their chains ar
 them: `bucket_of` says in which one a tuple stands.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from struct import Struct
 from typing import Final
 
 from netlab.conntrack.entry import Entry, Status
-from netlab.conntrack.tcp import CLOSING, TcpTrack
+from netlab.conntrack.tcp import CLOSING
 from netlab.conntrack.tuples import Direction, FlowTuple
 
-EARLY_DROP_BUCKETS: Final = 8  # so many buckets are searched for a victim (NF_CT_EVICTION_RANGE)
+EARLY_DROP_BUCKETS: Final = 8  # so many buckets are searched for victims (NF_CT_EVICTION_RANGE)
+CROWDED: Final = 95  # per cent of nf_conntrack_max: above that, garbage collection takes more than what is late
 _KEY = Struct(">IIBHH")
 
 
 class ConntrackTable:
-    """Confirmed entries by both of their tuples. `buckets` is the number of hash chains (nf_conntrack_buckets)."""
+    """Confirmed entries by both of their tuples.
 
-    def __init__(self, buckets: int = 262144) -> None:
+    Args:
+        buckets: the number of hash chains (nf_conntrack_buckets).
+        gone: is told of every entry that is forgotten.
+    """
+
+    def __init__(self, buckets: int = 262144, gone: Callable[[Entry], None] | None = None) -> None:
         self.buckets = buckets
+        self._gone = gone
         self._entries: dict[FlowTuple, Entry] = {}
-        self._chains: dict[int, set[FlowTuple]] | None = None
+        self._chains: dict[int, list[FlowTuple]] | None = None
         self._count = 0
 
     def __len__(self) -> int:
@@ -43,10 +50,12 @@ class ConntrackTable:
 
     def insert(self, entry: Entry) -> None:
         """Make it findable by both tuples."""
-        for flow in (entry.original, entry.reply):
-            self._entries[flow] = entry
+        # The original last: where both are the same, iteration goes by the very object.
+        for flow in (entry.reply, entry.original):
+            if self._entries.get(flow) is not entry:
+                self._entries[flow] = entry
             if self._chains is not None:
-                self._chains.setdefault(self.bucket_of(flow), set()).add(flow)
+                self._chains.setdefault(self.bucket_of(flow), []).insert(0, flow)
         self._count += 1
 
     def remove(self, entry: Entry) -> None:
@@ -55,12 +64,18 @@ class ConntrackTable:
         for flow in (entry.original, entry.reply):
             self._entries.pop(flow, None)  # both may be the same
             if self._chains is not None:
-                self._chains[self.bucket_of(flow)].discard(flow)
+                self._unchain(flow)
         self._count -= 1
+        if self._gone:
+            self._gone(entry)
 
-    def expire(self, now: float) -> list[Entry]:
-        """Forget every entry whose time is over, and return them (the kernel's garbage collection)."""
-        late = [entry for entry in self if entry.expires <= now]
+    def expire(self, now: float, highest: int = 0) -> list[Entry]:
+        """Forget every entry whose time is over, and return them (the kernel's garbage collection, gc_worker).
+
+        Of a table filled to more than 95 % of `highest`, what is not ASSURED goes too, and what is closing anyway.
+        """
+        crowded = highest and self._count > highest // 100 * CROWDED
+        late = [entry for entry in self if entry.expires <= now or (crowded and may_be_collected(entry))]
         for entry in late:
             self.remove(entry)
         return late
@@ -72,35 +87,56 @@ class ConntrackTable:
         digest = blake2b(_KEY.pack(*flow), digest_size=4).digest()
         return int.from_bytes(digest, "big") * self.buckets >> 32
 
-    def chains(self) -> dict[int, set[FlowTuple]]:
-        """The tuples in each bucket that is not empty."""
+    def chains(self) -> dict[int, list[FlowTuple]]:
+        """The tuples in each bucket that is not empty, the latest first, as the kernel's chains have them."""
         if self._chains is None:
             self._chains = {}
-            for flow in self._entries:
-                self._chains.setdefault(self.bucket_of(flow), set()).add(flow)
+            for flow, entry in reversed(self._entries.items()):
+                self._chains.setdefault(self.bucket_of(flow), []).append(flow)
+                if entry.original == entry.reply:
+                    self._chains[self.bucket_of(flow)].append(flow)
         return self._chains
 
-    def early_drop(self, flow: FlowTuple, now: float) -> Entry | None:
-        """Make room for a new flow: give up one that nobody has answered for good, near where the new one belongs.
+    def resize(self, buckets: int) -> None:
+        """Another number of buckets: every entry finds its chain anew (nf_conntrack_hash_resize)."""
+        self.buckets = buckets
+        self._chains = None
 
-        Only entries that are not ASSURED may go, or whose connection is closing anyway. None: no victim was found.
+    def early_drop(self, flow: FlowTuple, now: float) -> int:
+        """Make room for a new flow near where it belongs; how many entries had to go for it.
+
+        The first bucket with victims gives up all of them: everything in it that is not ASSURED. What is late goes too,
+        and does not count.
         """
         chains = self.chains()
         first = self.bucket_of(flow)
         for bucket in range(first, first + EARLY_DROP_BUCKETS):
-            for candidate in chains.get(bucket % self.buckets, ()):
-                entry = self._entries[candidate]
-                if entry.expires <= now or may_be_dropped(entry):
+            dropped = 0
+            for candidate in list(chains.get(bucket % self.buckets, ())):
+                entry = self._entries.get(candidate)
+                if entry is None:
+                    continue  # its other tuple stood in this chain too
+                if entry.expires <= now:
                     self.remove(entry)
-                    return entry
-        return None
+                elif not entry.status & Status.ASSURED:
+                    self.remove(entry)
+                    dropped += 1
+            if dropped:
+                return dropped
+        return 0
+
+    def _unchain(self, flow: FlowTuple) -> None:
+        assert self._chains is not None
+        bucket = self.bucket_of(flow)
+        chain = self._chains[bucket]
+        chain.remove(flow)
+        if not chain:
+            del self._chains[bucket]
 
 
-def may_be_dropped(entry: Entry) -> bool:
-    """Whether early_drop may take it."""
-    if not entry.status & Status.ASSURED:
-        return True
-    return isinstance(entry.protocol, TcpTrack) and entry.protocol.state in CLOSING
+def may_be_collected(entry: Entry) -> bool:
+    """Whether garbage collection takes it from a crowded table before its time (gc_worker_can_early_drop)."""
+    return not entry.status & Status.ASSURED or entry.state in CLOSING
 
 
 def direction_of(entry: Entry, flow: FlowTuple) -> Direction:

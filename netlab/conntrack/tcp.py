@@ -134,6 +134,8 @@ class Judgement(Enum):
     """What becomes of a segment."""
 
     ACCEPT = "accept"
+    PASS = "pass"
+    """Let it pass without believing it: it neither counts nor keeps the entry alive."""
     INVALID = "invalid"
     CLOSE = "close"
     """Let it pass, and forget the entry: the only answer a connection ever got was a reset."""
@@ -264,12 +266,12 @@ def judge(entry: Entry, tcp: Tcp, direction: Direction, settings: Settings, now:
     if target == IGNORE:
         if not _syncs(track, segment, direction):
             _remember(track, segment, direction)
-            return Judgement.ACCEPT
+            return Judgement.PASS
         came_from, target = TcpState.SYN_SENT, TcpState.SYN_RECV
     assert isinstance(target, TcpState)
     if target is TcpState.TIME_WAIT and _is_challenge(track, segment, direction):
         track.memory &= ~Memory.CHALLENGED
-        return Judgement.ACCEPT
+        return Judgement.PASS
     if target is TcpState.SYN_SENT2:
         track.memory |= Memory.BOTH_OPENED
     elif (target, direction, segment.kind) == _LAST_OF_BOTH_OPENING and track.memory & Memory.BOTH_OPENED:
@@ -286,7 +288,7 @@ def judge(entry: Entry, tcp: Tcp, direction: Direction, settings: Settings, now:
             _note_rejected(entry, track, segment, direction, settings, now)
             return Judgement.INVALID
         if fit is not Fit.INSIDE:
-            return Judgement.ACCEPT
+            return Judgement.PASS
     track.last_kind, track.last_direction = segment.kind, direction
     track.state = target
     if target is TcpState.FIN_WAIT and came_from is not target:
@@ -423,7 +425,7 @@ def _settle(
         if segment.kind is Kind.RST:
             return Judgement.CLOSE
         if segment.kind is Kind.SYN and came_from is TcpState.SYN_SENT:
-            return Judgement.ACCEPT  # a repeated SYN keeps nothing alive
+            return Judgement.PASS  # a repeated SYN keeps nothing alive
         if state is TcpState.ESTABLISHED:
             timeout = min(timeout, timeouts["UNACKNOWLEDGED"])
     elif state is TcpState.ESTABLISHED and came_from in (TcpState.SYN_RECV, TcpState.ESTABLISHED):

@@ -50,6 +50,7 @@ class Conntrack:
         if skb.ctstate is not None and (skb.ct is not None or skb.ctstate is CtState.UNTRACKED):
             return Verdict.ACCEPT  # it came over lo, and was met on its way out; or a rule said not to
         skb.ctstate = CtState.INVALID
+        skb.summed = self._checks(state.hook)
         if packet.proto == Proto.ICMP:
             if not self._icmp_is_sound(packet, state.hook):
                 return Verdict.ACCEPT
