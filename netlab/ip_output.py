@@ -112,8 +112,6 @@ class IpOutput:
             copy = Skb(skb.packet, skb.number)
             copy.decision, copy.dev_out = skb.decision, skb.dev_out
             copy.ct, copy.direction, copy.ctstate = skb.ct, skb.direction, skb.ctstate
-            if skb.pieces:  # two packets share its bytes: its fragments cannot be let go as they came
-                skb.pieces = (max(skb.pieces),)
             self._hooks.run(Hook.POST_ROUTING, copy, None, copy.dev_out, self._loop_back)
             if skb.sender:  # a process sent it, and the kernel has nothing else at hand: the copy comes in at once
                 self.host.wires.settle()

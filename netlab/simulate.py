@@ -40,7 +40,11 @@ def run(scenario: Scenario) -> Trace:
     Raises:
         ScenarioError: as for `build`.
     """
-    net = build(scenario)
+    return follow(build(scenario), scenario)
+
+
+def follow(net: Network, scenario: Scenario) -> Trace:
+    """Take every step of the scenario on the network that `build` made of it."""
     trace = Trace()
     for step in scenario.steps:
         trace.steps += take(net, step).steps

@@ -11,6 +11,7 @@ from netlab.kernel.fuzz.campaign import run_campaign
 from netlab.kernel.fuzz.coverage import table
 from netlab.kernel.fuzz.machines import Features
 from netlab.kernel.fuzz.shrink import to_yaml
+from netlab.kernel.fuzz.transitions import summary
 
 NAMES = [feature.name for feature in dataclasses.fields(Features)]
 
@@ -39,6 +40,8 @@ def main(options: argparse.Namespace) -> int:
         campaign = run_campaign(seed, options.packets, features, bar.update)
     seconds = time.monotonic() - began
     print(table(campaign.coverage))
+    if features.conntrack:
+        print(summary(campaign.coverage))
     print(
         f"{campaign.packets} packets in {campaign.scenarios} scenarios ({campaign.refused} refused by both worlds), "
         f"{campaign.packets / seconds:.0f} packets a second, {len(campaign.disagreements)} disagreements"

@@ -10,6 +10,7 @@ from itertools import cycle
 from random import Random
 from typing import NamedTuple
 
+from netlab.kernel.fuzz.machines import OUTSIDE
 from netlab.packet import Packet
 from netlab.scenario import HostSpec, PacketStep
 
@@ -63,9 +64,11 @@ class End(NamedTuple):
 class Conversations:
     """The conversations around one machine."""
 
-    def __init__(self, random: Random, spec: HostSpec) -> None:
+    def __init__(self, random: Random, spec: HostSpec, *, local: bool) -> None:
+        """`local`: the machine itself may take part."""
         self._random = random
         self._spec = spec
+        self._local = local
         self._port = 1023
         self._flows: list[Iterator[PacketStep]] = []
         self._last: list[tuple[tuple[End, End], Packet]] = []  # what was said lately, for errors to quote
@@ -87,17 +90,16 @@ class Conversations:
     def _ends(self) -> tuple[End, End]:
         """Mostly two hosts on two sides, sometimes the machine itself and one of them, or the machine alone."""
         random = self._random
-        hosts = [end for dev in self._spec.interfaces for end in self._hosts(dev)]
-        own = [End(None, one.address) for ones in self._spec.interfaces.values() for one in ones]
+        devs = self._spec.interfaces
+        hosts = [end for dev in devs for end in self._hosts(dev)] or [End(dev, OUTSIDE[0]) for dev in devs]
+        own = [End(None, one.address) for ones in self._spec.interfaces.values() for one in ones if self._local]
         chance = random.random()
-        if own and (chance < 0.1 or not hosts):
+        if own and chance < 0.1:
             return random.choice([*own, End(None, 0x7F000001)]), random.choice(own)
         if own and chance < 0.3:
             pair = [random.choice(hosts), random.choice(own)]
             random.shuffle(pair)
             return pair[0], pair[1]
-        if not hosts:
-            return End(None, 0x7F000001), End(None, 0x7F000001)
         first = random.choice(hosts)
         others = [host for host in hosts if host.dev != first.dev]
         return first, random.choice(others or hosts)

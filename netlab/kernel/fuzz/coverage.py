@@ -16,6 +16,8 @@ def covered(trace: Trace) -> Coverage:
         for event in step.events:
             if isinstance(event, Passed):
                 journeys.setdefault(event.number, []).append(event.hook.name)
+                if event.state:
+                    found["states", event.state] += 1
             elif isinstance(event, Sent):
                 row = event.packet.l4
                 name = type(row).__name__.lower() if row else "fragment or other protocol"

@@ -46,7 +46,7 @@ class Traffic:
         self._own = [one.address for addresses in spec.interfaces.values() for one in addresses]
         self._near = self._neighbours()
         self._id = 0
-        self._conversations = Conversations(random, spec) if spec.conntrack == "on" else None
+        self._conversations = Conversations(random, spec, local=features.local) if spec.conntrack == "on" else None
         self._protocols = [p for p in OTHER_PROTOCOLS if not (p == SCTP and self._conversations)]
 
     def _neighbours(self) -> list[int]:
@@ -81,7 +81,9 @@ class Traffic:
         local = self._features.local and random.random() < 0.2
         dev = None if local else random.choice(self._devs)
         packet = self._packet(dev)
-        if self._features.fragments and random.random() < 0.12:
+        # A broadcast put together here is cut up again in another way while a socket still holds the copy of it.
+        kept = dev is None and self._conversations
+        if self._features.fragments and not kept and random.random() < 0.12:
             pieces = [piece.to_bytes() for piece in self._fragments(packet)]
             if random.random() < 0.3:
                 random.shuffle(pieces)
