@@ -16,6 +16,7 @@ from html import escape
 from typing import Any, Final
 
 from netlab.addresses import InterfaceAddress
+from netlab.conntrack.ftp import choose
 from netlab.conntrack.track import Conntrack
 from netlab.hooks import HookFunction, Hooks, Registered, Walk, queue_number
 from netlab.ip_input import IpInput
@@ -195,9 +196,28 @@ class Host(Machine):
                 self.register(hook, tracker.confirm, Priority.CONNTRACK_CONFIRM, "nf_confirm")
         return self.conntrack
 
+    def assign_helper(self, helper: str, dport: int = 21) -> list[Registered]:
+        """Have a conntrack helper read the TCP flows to that port, as a rule in the table raw does.
+
+            iptables -t raw -A PREROUTING -p tcp --dport 21 -j CT --helper ftp
+
+        No helper reads a flow unasked (since Linux 6.0). Returns what `unregister` takes, one for each hook.
+
+        Raises:
+            NetlabError: there is no such helper.
+        """
+        function = choose(helper, dport)
+        self.track()
+        return [
+            self.register(hook, function, Priority.RAW, f"CT --helper {helper}")
+            for hook in (Hook.PRE_ROUTING, Hook.LOCAL_OUT)
+        ]
+
     def tick(self) -> None:
-        """Do what has fallen due now that the clock has moved: give up on fragments that never became whole."""
+        """Do what has fallen due now that the clock has moved: forget fragments and flows that are late."""
         self._input.give_up_fragments()
+        if self.conntrack is not None:
+            self.conntrack.collect()
 
     def arrive(self, dev: str, packet: Packet, number: int, looped: Skb | None = None) -> None:
         """A frame out of a link or out of `lo`, within a step: what `receive` and the wires call."""

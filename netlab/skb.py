@@ -32,6 +32,7 @@ class Skb:
         summed: its transport checksum has been reckoned before a socket is looked for.
         ct: its flow, and `direction` which way of it; None without one.
         ctstate: what conntrack says of it; None where conntrack has not looked.
+        helper: the conntrack helper that a rule chose for the flow that this packet begins.
         sender: hears the errno if a local process waits for its system call to return.
     """
 
@@ -48,6 +49,7 @@ class Skb:
     ct: "Entry | None" = None
     direction: "Direction | None" = None
     ctstate: CtState | None = None
+    helper: str | None = None
     sender: Callable[[str, str], None] | None = None
 
     def __init__(self, packet: Packet, number: int, dev_in: str | None = None) -> None:

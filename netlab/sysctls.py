@@ -44,6 +44,7 @@ IPV4: Final[dict[str, Setting]] = {
 
 SHARED: Final[dict[str, Setting]] = {
     "net.netfilter.nf_conntrack_buckets": Setting(262144, 1),
+    "net.netfilter.nf_conntrack_expect_max": Setting(4096, 1),
     "net.netfilter.nf_conntrack_max": Setting(262144, 0),
 }
 """Settings of the whole machine: free in the simulator, not to be written from a namespace of the kernel."""

@@ -10,11 +10,9 @@ from struct import Struct
 from typing import Final
 
 from netlab.conntrack.entry import Entry, Status
-from netlab.conntrack.tcp import CLOSING
 from netlab.conntrack.tuples import Direction, FlowTuple
 
 EARLY_DROP_BUCKETS: Final = 8  # so many buckets are searched for victims (NF_CT_EVICTION_RANGE)
-CROWDED: Final = 95  # per cent of nf_conntrack_max: above that, garbage collection takes more than what is late
 _KEY = Struct(">IIBHH")
 
 
@@ -50,10 +48,8 @@ class ConntrackTable:
 
     def insert(self, entry: Entry) -> None:
         """Make it findable by both tuples."""
-        # The original last: where both are the same, iteration goes by the very object.
-        for flow in (entry.reply, entry.original):
-            if self._entries.get(flow) is not entry:
-                self._entries[flow] = entry
+        for flow in (entry.original, entry.reply):
+            self._entries[flow] = entry
             if self._chains is not None:
                 self._chains.setdefault(self.bucket_of(flow), []).insert(0, flow)
         self._count += 1
@@ -69,13 +65,9 @@ class ConntrackTable:
         if self._gone:
             self._gone(entry)
 
-    def expire(self, now: float, highest: int = 0) -> list[Entry]:
-        """Forget every entry whose time is over, and return them (the kernel's garbage collection, gc_worker).
-
-        Of a table filled to more than 95 % of `highest`, what is not ASSURED goes too, and what is closing anyway.
-        """
-        crowded = highest and self._count > highest // 100 * CROWDED
-        late = [entry for entry in self if entry.expires <= now or (crowded and may_be_collected(entry))]
+    def expire(self, now: float) -> list[Entry]:
+        """Forget every entry whose time is over, and return them (the kernel's garbage collection, gc_worker)."""
+        late = [entry for entry in self if entry.expires <= now]
         for entry in late:
             self.remove(entry)
         return late
@@ -115,7 +107,7 @@ class ConntrackTable:
             for candidate in list(chains.get(bucket % self.buckets, ())):
                 entry = self._entries.get(candidate)
                 if entry is None:
-                    continue  # its other tuple stood in this chain too
+                    continue  # its other tuple stood in this chain too, and it is gone already
                 if entry.expires <= now:
                     self.remove(entry)
                 elif not entry.status & Status.ASSURED:
@@ -132,11 +124,6 @@ class ConntrackTable:
         chain.remove(flow)
         if not chain:
             del self._chains[bucket]
-
-
-def may_be_collected(entry: Entry) -> bool:
-    """Whether garbage collection takes it from a crowded table before its time (gc_worker_can_early_drop)."""
-    return not entry.status & Status.ASSURED or entry.state in CLOSING
 
 
 def direction_of(entry: Entry, flow: FlowTuple) -> Direction:

@@ -7,19 +7,21 @@ Sources: conntrack(8) 1.4.7, what it and the kernel print; nf_conntrack_standalo
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from html import escape
 from typing import Any, Final
 
 from netlab.addresses import parse_address
 from netlab.conntrack.entry import Entry, Status
-from netlab.conntrack.tcp import TcpTrack
 from netlab.conntrack.tuples import GRE, WITH_PORTS, FlowTuple
 from netlab.names import NetlabError, Proto, TcpState
 
 NAMES: Final = {1: "icmp", 6: "tcp", 17: "udp", 33: "dccp", 47: "gre", 132: "sctp", 136: "udplite"}
 NUMBERS: Final = {name: number for number, name in NAMES.items()}
+WITH_STATE: Final = (Proto.TCP, 132, 33)  # SCTP and DCCP, which netlab only reads, have states too
+SUMMARY: Final = "conntrack v1.4.7 (conntrack-tools): "
+_BRACKETED: Final = {"[UNREPLIED]": "UNREPLIED", "[ASSURED]": "ASSURED"}
 
 
 class ConntrackTextError(NetlabError):
@@ -32,9 +34,11 @@ class Line:
 
     Attributes:
         timeout: seconds left; None where an event names none.
-        state: TCP's state by name, None for other protocols.
+        state: TCP's state by name; GRE's timeouts, as /proc has them; None for other protocols.
         flags: what stands in square brackets: UNREPLIED, ASSURED.
-        extra: the rest by name, as text: mark, use, id, zone, helper, ...; `packets` and `bytes` twice, as lists.
+        extra: the rest by name, as text: mark, use, id, zone, helper, ...; other words in brackets have no text.
+        counters: packets and bytes of both directions.
+        prefix: what stands before the protocol: the family, an event's time and kind.
     """
 
     proto: int
@@ -45,6 +49,11 @@ class Line:
     flags: frozenset[str] = frozenset()
     extra: dict[str, str] = field(default_factory=dict)
     counters: tuple[tuple[int, int], tuple[int, int]] | None = None
+    prefix: str = ""
+
+    def with_(self, **changes: Any) -> "Line":
+        """A copy with these fields changed."""
+        return replace(self, **changes)
 
     def __str__(self) -> str:
         """As `conntrack -L` prints it."""
@@ -56,18 +65,22 @@ class Line:
         )
         unreplied = " [UNREPLIED]" if "UNREPLIED" in self.flags else ""
         assured = " [ASSURED]" if "ASSURED" in self.flags else ""
-        extra = "".join(f" {key}={value}" for key, value in self.extra.items())
+        extra = "".join(f" {key}" if key.startswith("[") else f" {key}={value}" for key, value in self.extra.items())
         return (
-            f"{name:<8} {self.proto}{timeout}{state} {_words(self.original)}{first}{unreplied} "
+            f"{self.prefix}{name:<8} {self.proto:d}{timeout}{state} {_words(self.original)}{first}{unreplied} "
             f"{_words(self.reply)}{second}{assured}{extra}"
         )
 
     def row(self) -> dict[str, Any]:
         """For a table: what a reader looks for, by name."""
         first, second = self.original, self.reply
+        names = ("packets", "bytes"), ("reply packets", "reply bytes")
+        pairs = zip(names, self.counters, strict=True) if self.counters else ()
+        counted = {name: count for both in pairs for name, count in zip(*both, strict=True)}
         return {
             "proto": NAMES.get(self.proto, str(self.proto)), "timeout": self.timeout, "state": self.state,
             "original": _words(first), "reply": _words(second), "flags": " ".join(sorted(self.flags)), **self.extra,
+            **counted,
         }  # fmt: skip
 
     def _repr_html_(self) -> str:
@@ -78,29 +91,32 @@ class Line:
         return f"<table><caption><code>{escape(str(self))}</code></caption>{rows}</table>"
 
 
-def line_of(entry: Entry, now: float, **extra: str) -> Line:
-    """The entry as `conntrack -L` shows it at that time."""
-    flags = set()
-    if not entry.status & Status.SEEN_REPLY:
-        flags.add("UNREPLIED")
-    if entry.status & Status.ASSURED:
-        flags.add("ASSURED")
-    counters = None
-    if entry.packets is not None and entry.octets is not None:
-        counters = ((entry.packets[0], entry.octets[0]), (entry.packets[1], entry.octets[1]))
-    more = {"mark": str(entry.mark)}
+def line_of(entry: Entry, now: float, use: int = 1) -> Line:
+    """The entry as `conntrack -L` shows it at that time; `use` counts those who hold on to it."""
+    extra = {"mark": str(entry.mark)}
     if entry.helper:
-        more["helper"] = entry.helper
+        extra["helper"] = entry.helper.name
     return Line(
         entry.original.proto,
         max(0, int(entry.expires - now)),
-        entry.protocol.state.name if isinstance(entry.protocol, TcpTrack) else None,
+        entry.state.name if entry.state is not None else None,
         entry.original,
         entry.reply,
-        frozenset(flags),
-        more | {"use": "1"} | extra,
-        counters,
+        flags_of(entry.status),
+        extra | {"use": str(use)},
+        in_pairs(entry.counters),
     )
+
+
+def flags_of(status: int) -> frozenset[str]:
+    """What of an entry's status stands in square brackets."""
+    flags = set() if status & Status.SEEN_REPLY else {"UNREPLIED"}
+    return frozenset(flags | {"ASSURED"} if status & Status.ASSURED else flags)
+
+
+def in_pairs(counters: Sequence[int] | None) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    """An entry's counters as (packets, bytes) by direction."""
+    return ((counters[0], counters[1]), (counters[2], counters[3])) if counters else None
 
 
 def parse_lines(text: str) -> list[Line]:
@@ -111,7 +127,7 @@ def parse_lines(text: str) -> list[Line]:
     """
     lines = []
     for number, text_line in enumerate(text.splitlines(), 1):
-        if not text_line.strip() or text_line.startswith("conntrack v"):
+        if not text_line.strip() or SUMMARY in text_line:
             continue
         try:
             lines.append(parse_line(text_line))
@@ -126,16 +142,17 @@ def parse_line(text: str) -> Line:
     Raises:
         ConntrackTextError: with the column where it stops being an entry.
     """
-    words = list(_split(text))
-    while words and words[0][1].startswith("[") and words[0][1].endswith("]"):
-        words.pop(0)  # a time stamp, or the kind of an event
-    if len(words) > 1 and words[0][1] in ("ipv4", "2") and words[1][1] == "2":
-        del words[:2]
-    return _Reader(text, words).line()
+    prefix = _PREFIX.match(text)
+    start = prefix.end() if prefix else 0
+    return _Reader(text, list(_split(text, start))).line().with_(prefix=text[:start])
 
 
-def _split(text: str) -> Iterator[tuple[int, str]]:
-    for found in re.finditer(r"\S+", text):
+# A time stamp, the kind of an event, and the family by name and number.
+_PREFIX: Final = re.compile(r"(\[\d+\.\d+\]\t)?( *\[[A-Z]+\] +)?(ipv4 +2 +)?")
+
+
+def _split(text: str, start: int) -> Iterator[tuple[int, str]]:
+    for found in re.compile(r"\S+").finditer(text, start):
         yield found.start() + 1, found.group()
 
 
@@ -153,11 +170,7 @@ class _Reader:
         if name != NAMES.get(proto, "unknown") and not (name == "unknown" or name == str(proto)):
             raise self.fail(f"protocol {proto} is not {name!r}", back=2)
         timeout = self.number("a timeout", 2**32 - 1) if self.peek().isdigit() else None
-        state = None
-        if proto == Proto.TCP and "=" not in self.peek():
-            state = self.next("a TCP state")
-            if state not in TcpState.__members__:
-                raise self.fail(f"{state!r} is no TCP state", back=1)
+        state = self.state(proto)
         original, first = self.tuple(proto)
         flags = self.flags()
         reply, second = self.tuple(proto)
@@ -166,14 +179,24 @@ class _Reader:
         while self.peek():
             word = self.next("a field")
             key, equals, value = word.partition("=")
-            if word.startswith("["):
-                flags.add(word.strip("[]"))
-            elif equals:
+            if word in _BRACKETED:
+                flags.add(_BRACKETED[word])
+            elif equals or word.startswith("["):
                 extra[key] = value
             else:
                 raise self.fail(f"{word!r} is no field", back=1)
         counters = (first, second) if first and second else None
         return Line(proto, timeout, state, original, reply, frozenset(flags), extra, counters)
+
+    def state(self, proto: int) -> str | None:
+        if proto == GRE and self.peek().startswith("timeout="):
+            return f"{self.next('timeouts')} {self.next('timeouts')}"
+        if proto not in WITH_STATE or "=" in self.peek():
+            return None
+        state = self.next("a state")
+        if proto == Proto.TCP and state not in TcpState.__members__:
+            raise self.fail(f"{state!r} is no TCP state", back=1)
+        return state
 
     def tuple(self, proto: int) -> tuple[FlowTuple, tuple[int, int] | None]:
         saddr, daddr = self.address("src"), self.address("dst")
@@ -192,8 +215,8 @@ class _Reader:
 
     def flags(self) -> set[str]:
         found = set()
-        while self.peek().startswith("["):
-            found.add(self.next("a flag").strip("[]"))
+        while self.peek() in _BRACKETED:
+            found.add(_BRACKETED[self.next("a flag")])
         return found
 
     def address(self, key: str) -> int:
@@ -251,11 +274,13 @@ def _words(flow: FlowTuple) -> str:
     return flow.words()
 
 
-def proc_line(entry: Entry, now: float) -> str:
+def proc_line(entry: Entry, now: float, use: int = 1) -> str:
     """The entry as /proc/net/nf_conntrack shows it."""
     line = line_of(entry, now)
-    extra = {key: value for key, value in line.extra.items() if key not in ("use", "helper")}
-    return f"ipv4     2 {Line(**{**line.__dict__, 'extra': extra | {'zone': '0', 'use': '2'}})}"
+    if entry.original.proto == GRE:
+        before, after = entry.protocol
+        line = line.with_(state=f"timeout={before}, stream_timeout={after}")
+    return str(line.with_(prefix="ipv4     2 ", extra={"mark": str(entry.mark), "zone": "0", "use": str(use + 1)}))
 
 
 def explain(line: Line) -> Iterator[tuple[str, str, str]]:
