@@ -135,7 +135,7 @@ class IpOutput:
             self.host.drop(skb, DropReason.NOT_SPECIFIED, why)
             skb.refuse("EMSGSIZE", why)
             return
-        for piece in fragment(packet, mtu, skb.pieces):
+        for piece in fragment(packet, mtu, skb.pieces, as_written=skb.sender is not None):
             self._transmit(skb, piece, self.host.wires.new_number())
 
     def _transmit(self, skb: Skb, packet: Packet, number: int) -> None:
@@ -186,6 +186,8 @@ class IpOutput:
         if room <= icmp.LEAST_QUOTATION:
             return
         answer = icmp.error_packet(error, packet, decision.source or icmp.DUMMY_SOURCE, self.host.default_ttl(), room)
+        if not answer.daddr:  # about a packet that had no source: an error to this host itself
+            answer = answer._replace(daddr=decision.dst)
         answer = reply.on(answer, self.host.time_of_day())
         self.local_out(Skb(answer, self.host.wires.new_number()), decision, "the kernel")
 

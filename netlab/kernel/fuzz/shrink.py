@@ -59,8 +59,9 @@ def to_yaml(scenario: Scenario) -> str:
     """The scenario as a file; packets as hex, with what they are beside them."""
     lines = ["hosts:"]
     for spec in scenario.hosts.values():
-        lines += [f"  {spec.name}:", "    interfaces:"]
-        lines += [f"      {dev}: {json.dumps([str(one) for one in ones])}" for dev, ones in spec.interfaces.items()]
+        interfaces = {dev: [str(one) for one in ones] for dev, ones in spec.interfaces.items()}
+        lines += [f"  {spec.name}:", "    interfaces:" if interfaces else "    interfaces: {}"]
+        lines += [f"      {dev}: {json.dumps(addresses)}" for dev, addresses in interfaces.items()]
         for key in ("routes", "rules"):
             if getattr(spec, key):
                 lines.append(f"    {key}: {json.dumps(list(getattr(spec, key)))}")
