@@ -28,6 +28,7 @@ class IpOutput:
     def __init__(self, host: Machine, hooks: Hooks) -> None:
         self.host = host
         self._hooks = hooks
+        self._given_up: set[tuple[str, int]] = set()  # next hops about which an error is on its way
 
     # ---------------------------------------------------------------- made here
 
@@ -150,16 +151,25 @@ class IpOutput:
             return
         next_hop = skb.decision.next_hop
         if peer and next_hop is not None and not peer.host.owns(next_hop):
-            # A real machine asks three times, a second apart, before it gives up; here that takes no time.
-            if check_again(self.host, skb):
-                self.report(icmp.Error(icmp.UNREACHABLE, icmp.HOST), skb)
-            self.host.drop(skb, DropReason.NEIGH_FAILED, f"nobody on {dev} answers ARP for {format_address(next_hop)}")
+            self._give_up(skb, dev, next_hop)
             return
         if record:
             to = None if next_hop is None else format_address(next_hop)
             record(Sent(number, self.host.name, dev, packet, to, f"{peer.host.name}:{peer.dev}" if peer else None))
         if peer:
             self.host.wires.carry(peer.host, peer.dev, packet, number)
+
+    def _give_up(self, skb: Skb, dev: str, next_hop: int) -> None:
+        """Nobody has the next hop's address. A real machine asks for three seconds first."""
+        why = f"nobody on {dev} answers ARP for {format_address(next_hop)}"
+        if (dev, next_hop) in self._given_up:  # the error about it would go the same way
+            self.host.drop(skb, DropReason.QUEUE_PURGE, why)
+            return
+        self._given_up.add((dev, next_hop))
+        if check_again(self.host, skb):
+            self.report(icmp.Error(icmp.UNREACHABLE, icmp.HOST), skb)
+        self._given_up.discard((dev, next_hop))
+        self.host.drop(skb, DropReason.NEIGH_FAILED, why)
 
     # ---------------------------------------------------------------- errors
 

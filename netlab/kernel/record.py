@@ -143,7 +143,7 @@ class Recorder:
     def _number(self, event: Event, packet: Packet) -> int:
         """A packet's number: an old one if the buffer, or failing that the packet, has been seen before."""
         if event.hook is Hook.PRE_ROUTING:
-            number = self._flying.pop((_identity(packet), packet.frag), None)
+            number = self._flying.get((_identity(packet), packet.frag))
             if number is not None:
                 return number
             if packet.is_fragment and self._next:

@@ -10,9 +10,9 @@ from random import Random
 
 from netlab.kernel.compare import compare
 from netlab.kernel.fuzz.coverage import Coverage, covered
-from netlab.kernel.fuzz.machines import HOST, Features, random_machine
+from netlab.kernel.fuzz.machines import Features, random_network
 from netlab.kernel.fuzz.shrink import shrink
-from netlab.kernel.fuzz.traffic import Traffic
+from netlab.kernel.fuzz.traffic import random_steps
 from netlab.kernel.run import run as run_on_kernel
 from netlab.kernel.worker import Worker
 from netlab.names import NetlabError
@@ -55,8 +55,8 @@ class Campaign(Trial):
 def random_scenario(seed: str, packets: int, features: Features) -> Scenario:
     """The scenario that belongs to a seed."""
     random = Random(seed)
-    spec = random_machine(random, features)
-    return Scenario({HOST: spec}, (), tuple(Traffic(random, spec, features).steps(packets)), f"seed {seed}")
+    hosts, links = random_network(random, features)
+    return Scenario(hosts, links, tuple(random_steps(random, hosts, links, features, packets)), f"seed {seed}")
 
 
 def try_one(seed: str, packets: int, features: Features, *, privileged: bool) -> Trial:
@@ -70,6 +70,8 @@ def try_one(seed: str, packets: int, features: Features, *, privileged: bool) ->
             simulated = simulate(one)
         except NetlabError as error:
             refusals.append(f"the simulator refuses it: {error}")
+        except Exception as error:
+            return Trial(disagreement=f"the simulator fails: {error!r}")
         try:
             real = run_on_kernel(one, max_wait=10.0, privileged=privileged)
         except NetlabError as error:

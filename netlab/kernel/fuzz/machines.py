@@ -1,6 +1,8 @@
 """Random machines: interfaces, addresses, routes, rules and settings, biased towards what makes hosts differ."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from random import Random
 
 from netlab.addresses import InterfaceAddress, Prefix, format_address, mask_of, parse_address
@@ -24,24 +26,67 @@ class Features:
     malformed: bool = True
     local: bool = True
     listen: bool = True
+    links: bool = True
 
 
-def random_machine(random: Random, features: Features) -> HostSpec:
-    """One host with open interfaces."""
-    interfaces = _interfaces(random)
+Interfaces = dict[str, tuple[InterfaceAddress, ...]]
+Link = tuple[tuple[str, str], tuple[str, str]]
+
+
+def random_network(random: Random, features: Features) -> tuple[dict[str, HostSpec], tuple[Link, ...]]:
+    """One machine under test, or now and then some of them in a row, each with open interfaces of its own."""
+    if not features.links or random.random() < 0.85:
+        return {HOST: random_machine(random, features)}, ()
+    names = [f"host{n}" for n in range(random.choice((2, 2, 3, 4)))]
+    joints: list[Interfaces] = [{} for _ in names]
+    ways: list[list[str]] = [[] for _ in names]
+    for n in range(len(names) - 1):
+        length = random.choice((24, 24, 25, 30, 31))
+        left, right = (InterfaceAddress(parse_address(f"10.{100 + n}.0.{last}"), length) for last in (2, 3))
+        joints[n]["right"], joints[n + 1]["left"] = (left,), (right,)
+        for here, gateway, beyond in ((n, right, range(n + 1, len(names))), (n + 1, left, range(n + 1))):
+            if random.random() < 0.3:
+                ways[here].append(f"default via {format_address(gateway.address)} metric 50")
+            ways[here] += [
+                f"10.{1 + k}.0.0/16 via {format_address(gateway.address)}" for k in beyond if random.random() < 0.8
+            ]
+    hosts = {
+        name: random_machine(random, features, name=name, octet=1 + n, joints=joints[n], ways=ways[n])
+        for n, name in enumerate(names)
+    }
+    links = tuple(((one, "right"), (other, "left")) for one, other in pairwise(names))
+    return hosts, links
+
+
+def random_machine(
+    random: Random,
+    features: Features,
+    *,
+    name: str = HOST,
+    octet: int = 0,
+    joints: Interfaces | None = None,
+    ways: Sequence[str] = (),
+) -> HostSpec:
+    """One host with open interfaces in 10.OCTET.0.0/16; `joints` are its links to others, `ways` its routes there."""
+    interfaces = _interfaces(random, octet) | (joints or {})
     subnets = {dev: [one.network for one in addresses] for dev, addresses in interfaces.items()}
     return HostSpec(
-        HOST,
+        name,
         interfaces,
-        tuple(_routes(random, interfaces, subnets)),
+        (*ways, *_routes(random, interfaces, subnets)),
         tuple(_rules(random, interfaces) if features.rules and random.random() < 0.4 else ()),
         _sysctls(random, list(interfaces)) if features.sysctls else {"net.ipv4.ip_forward": 1, RATEMASK: 0},
         (("udp", 53), ("udp", 7777)) if features.listen and random.random() < 0.6 else (),
-        {dev: random.choice(MTUS) for dev in interfaces if random.random() < 0.4} if features.mtu else {},
+        _mtus(random, interfaces, joints or {}) if features.mtu else {},
     )
 
 
-def _interfaces(random: Random) -> dict[str, tuple[InterfaceAddress, ...]]:
+def _mtus(random: Random, interfaces: Interfaces, joints: Interfaces) -> dict[str, int]:
+    """Both ends of a link keep Ethernet's MTU: what one of them could not take would be lost on the way."""
+    return {dev: random.choice(MTUS) for dev in interfaces if dev not in joints and random.random() < 0.4}
+
+
+def _interfaces(random: Random, octet: int) -> Interfaces:
     taken: set[int] = set()
     interfaces = {}
     for number in range(random.choice((1, 2, 2, 2, 3, 3, 4))):
@@ -50,8 +95,8 @@ def _interfaces(random: Random) -> dict[str, tuple[InterfaceAddress, ...]]:
             length = random.choice(LENGTHS)
             last = random.choice((1, 1, 1, 2, 254, random.randrange(1, 255)))
             third = number + 1 if nth == 0 or random.random() < 0.5 else 20 + nth
-            address = parse_address(f"10.0.{third}.{last}")
-            if random.random() < 0.05:
+            address = parse_address(f"10.{octet}.{third}.{last}")
+            if not octet and random.random() < 0.05:
                 address = parse_address(random.choice(("192.168.7.2", "172.16.0.1", "100.64.0.1", "1.2.3.4")))
             if address in taken:
                 continue
@@ -61,9 +106,7 @@ def _interfaces(random: Random) -> dict[str, tuple[InterfaceAddress, ...]]:
     return interfaces
 
 
-def _routes(
-    random: Random, interfaces: dict[str, tuple[InterfaceAddress, ...]], subnets: dict[str, list[Prefix]]
-) -> list[str]:
+def _routes(random: Random, interfaces: Interfaces, subnets: dict[str, list[Prefix]]) -> list[str]:
     routes: list[str] = []
     devs = list(interfaces)
     for _ in range(random.choice((0, 1, 1, 2, 3, 4, 6))):
@@ -107,7 +150,7 @@ def random_prefix(random: Random) -> str:
     return str(Prefix(base & mask_of(length), length))
 
 
-def _rules(random: Random, interfaces: dict[str, tuple[InterfaceAddress, ...]]) -> list[str]:
+def _rules(random: Random, interfaces: Interfaces) -> list[str]:
     rules = []
     for _ in range(random.choice((1, 1, 2, 3))):
         words = []

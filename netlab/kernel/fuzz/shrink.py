@@ -30,8 +30,10 @@ def _smaller(scenario: Scenario) -> Iterator[Scenario]:
         for start in range(0, len(steps), size):
             yield replace(scenario, steps=steps[:start] + steps[start + size :])
         size //= 2
+    needed = {(step.host, step.dev) for step in steps if not isinstance(step, AdvanceStep)}
+    needed |= {end for link in scenario.links for end in link}
     for name, spec in scenario.hosts.items():
-        for smaller in _smaller_hosts(spec, {step.dev for step in steps if not isinstance(step, AdvanceStep)}):
+        for smaller in _smaller_hosts(spec, {dev for host, dev in needed if host == name}):
             yield replace(scenario, hosts=scenario.hosts | {name: smaller})
 
 
