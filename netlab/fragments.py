@@ -12,12 +12,12 @@ from netlab.packet import DF, MF, OFFSET, Packet
 COPIED = 0x80  # an option with this bit goes into every fragment, any other only into the first
 
 
-def fragment(packet: Packet, mtu: int, pieces: Sequence[int] = (), *, options_known: bool = True) -> list[Packet]:
+def fragment(packet: Packet, mtu: int, pieces: Sequence[int] = (), *, as_written: bool = False) -> list[Packet]:
     """The packet in pieces of at most `mtu` bytes; just the packet where it fits (`ip_do_fragment`).
 
     `pieces` are the sizes of the fragments it was reassembled from: where those fit the link they are cut out again. If
-    they do not add up to the packet, they only say how large a fragment may be. Options that nobody has looked at, as
-    those of a raw socket's packets, are in every fragment what they were.
+    they do not add up to the packet, they only say how large a fragment may be.
+    `as_written`: a process wrote the header, and the kernel has not read its options: it leaves them all as they are.
     """
     header = 20 + len(packet.options)
     if not pieces and packet.length <= mtu:
@@ -27,11 +27,10 @@ def fragment(packet: Packet, mtu: int, pieces: Sequence[int] = (), *, options_kn
         df = 0  # those get headers of their own, where nobody thinks of it
         sizes = [piece - header for piece in pieces]
     else:
-        size = (min([mtu, *([max(pieces)] if pieces else [])]) - header) & ~7
-        sizes = [size] * -(-len(packet.payload) // size)
+        sizes = _sizes(len(packet.payload), (min(mtu, max(pieces)) if pieces else mtu) - header)
     start = packet.frag & OFFSET
     # A later fragment that is cut once more keeps what it has: the kernel takes its options for done.
-    later_options = packet.options if start or not options_known else _options_of_later(packet.options)
+    later_options = packet.options if start or as_written else _options_of_later(packet.options)
     fragments = []
     at = 0
     for size in sizes:
@@ -45,6 +44,16 @@ def fragment(packet: Packet, mtu: int, pieces: Sequence[int] = (), *, options_kn
         )
         at += size
     return fragments
+
+
+def _sizes(length: int, room: int) -> list[int]:
+    """How `length` bytes are cut: each piece but the last a multiple of eight, none longer than `room`."""
+    sizes = []
+    while length:
+        size = length if length <= room else room & ~7
+        sizes.append(size)
+        length -= size
+    return sizes
 
 
 def _options_of_later(options: bytes) -> bytes:
@@ -136,7 +145,7 @@ class Reassembly:
         if not packet.mf:
             if end < known_end or pending.total not in (None, end):
                 return self._condemn(key, "another last fragment than before")
-            pending.total = end  # true even if its bytes are there already, and it is dropped
+            pending.total = end  # so the length is known, even if the fragment itself is refused below
         elif pending.total is not None and end > pending.total:
             return self._condemn(key, "it lies behind the last fragment")
         if not payload:

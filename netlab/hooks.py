@@ -146,25 +146,25 @@ class Hooks:
 
     def run(self, hook: Hook, skb: Skb, dev_in: str | None, dev_out: str | None, okfn: Callable[[Skb], None]) -> None:
         """Take the packet over the hook; where every function accepts it, `okfn` takes it on (the NF_HOOK macro)."""
+        state = _new(HookState, (hook, self.host, dev_in, dev_out, skb))
         if record := self.wires.record:
             passed = Passed(skb.number, self.host, hook, dev_in, dev_out, skb.packet)
             record(passed)
-            self._iterate(Walk(skb, hook, dev_in, dev_out, okfn, passed))
+            self._iterate(state, okfn, passed)
             return
-        # Nobody reads the journey: only an answer that stops or changes the packet needs a walk to be kept.
-        packet, state = skb.packet, _new_state(HookState, (hook, self.host, dev_in, dev_out, skb))
+        # Nobody reads the journey: what `_iterate` does for those who accept, without the writing.
         for at, entry in enumerate(self._functions[hook]):
             try:
-                answer = entry.function(packet, state)
+                answer = entry.function(skb.packet, state)
             except Exception as problem:
-                reply = _raised(entry, packet, problem)
+                reply = _raised(entry, skb.packet, problem)
             else:
                 if answer is _ACCEPTED:
                     continue
-                reply = _understood(entry, packet, answer)
+                reply = _understood(entry, skb.packet, answer)
             walk = Walk(skb, hook, dev_in, dev_out, okfn, None, at)
             if self._obey(walk, entry, reply):
-                self._iterate(walk)
+                self._go_on(walk)
             return
         okfn(skb)
 
@@ -180,14 +180,14 @@ class Hooks:
             return
         if meaning is Verdict.ACCEPT:
             walk.at += 1
-            self._iterate(walk)
+            self._go_on(walk)
         elif meaning in (Verdict.REPEAT, Verdict.QUEUE):
             walk.repeats += 1
             if walk.repeats > MAX_REPEATS:
                 why = f"the queue's program answered {meaning} {MAX_REPEATS} times: an endless loop"
                 self._end(walk, Verdict.DROP, DropReason.NOT_SPECIFIED, why)
             elif meaning is Verdict.REPEAT:
-                self._iterate(walk)
+                self._go_on(walk)
             else:
                 self._queue(walk, verdict)
         elif meaning is Verdict.STOP:
@@ -197,23 +197,39 @@ class Hooks:
 
     # ---------------------------------------------------------------- the walk
 
-    def _iterate(self, walk: Walk) -> None:
-        functions, record = self._functions[walk.hook], self.wires.record
-        skb = walk.skb
-        state = _new_state(HookState, (walk.hook, self.host, walk.dev_in, walk.dev_out, skb))
-        while walk.at < len(functions):
-            entry = functions[walk.at]
-            before = skb.packet
-            reply = _call(entry, before, state)
+    def _iterate(
+        self, state: HookState, okfn: Callable[[Skb], None], passed: Passed | None, walk: Walk | None = None
+    ) -> None:
+        """Call function after function, from the one on that `walk.at` says, and write down what they answer.
+
+        A walk is made for an answer that does more than accept; most packets get through without.
+        """
+        hook, host, dev_in, dev_out, skb = state
+        functions, record = self._functions[hook], self.wires.record
+        at = walk.at if walk else 0
+        while at < len(functions):
+            entry, packet = functions[at], skb.packet
+            reply = _call(entry, packet, state)
             if record:
-                verdict, _, after, note = reply or (Verdict.ACCEPT, 0, before, "")
-                where = skb.number, self.host, walk.hook, entry.priority, entry.name
-                record(Called(*where, _NAMES[verdict], before, after, note))
-            if not reply:
-                walk.at += 1
-            elif not self._obey(walk, entry, reply):
+                verdict, _, after, note = reply or (_ACCEPTED, 0, packet, "")
+                who = skb.number, host, hook, entry.priority, entry.name
+                record(_new(Called, (*who, _NAMES[verdict], packet, after, note)))
+            if reply is None:
+                at += 1
+                continue
+            walk = walk or Walk(skb, hook, dev_in, dev_out, okfn, passed)
+            walk.at = at
+            if not self._obey(walk, entry, reply):
                 return
-        self._accept(walk)
+            at = walk.at
+        if passed:
+            passed.verdict, passed.packet = "ACCEPT", skb.packet
+        okfn(skb)
+
+    def _go_on(self, walk: Walk) -> None:
+        """Call the functions that are left of a walk."""
+        state = HookState(walk.hook, self.host, walk.dev_in, walk.dev_out, walk.skb)
+        self._iterate(state, walk.okfn, walk.passed, walk)
 
     def _obey(self, walk: Walk, entry: Registered, reply: Reply) -> bool:
         """Do what a function said; whether the packet goes on to the function that `walk.at` now says."""
@@ -269,7 +285,7 @@ class Hooks:
         taken = self._enqueue(walk, queue)
         if bypass and taken is None:
             walk.at += 1
-            self._iterate(walk)
+            self._go_on(walk)
             return
         walk.skb.sender = None  # its system call returns 0, whatever becomes of the packet (nf_queue)
         if taken:
@@ -295,7 +311,7 @@ class Hooks:
         return "\n".join(str(entry) for functions in self._functions for entry in functions)
 
 
-_new_state = tuple.__new__  # a NamedTuple's own constructor costs twice as much
+_new = tuple.__new__  # a NamedTuple's own constructor costs twice as much
 _VERDICTS = frozenset(Verdict)
 _NAMES = [verdict.name for verdict in Verdict]  # an enum's own `name` takes ten times as long
 _ACCEPTED = Verdict.ACCEPT

@@ -28,6 +28,7 @@ class IpOutput:
     def __init__(self, host: Machine, hooks: Hooks) -> None:
         self.host = host
         self._hooks = hooks
+        self._given_up: set[tuple[str, int]] = set()  # next hops about which an error is on its way
 
     # ---------------------------------------------------------------- made here
 
@@ -45,7 +46,6 @@ class IpOutput:
     def send_raw(self, packet: Packet) -> None:
         """Send a packet as a raw socket with IP_HDRINCL does (raw_send_hdrinc): see `Host.send`."""
         skb = Skb(packet, self.host.wires.new_number())
-        skb.raw = True
         skb.sender = lambda errno, why: self.host.refuse(skb, errno, why)
         decision = route_output(self.host.fib, self.host.sysctls, dst=packet.daddr, mark=packet.mark)
         if decision.dev is not None and packet.length > (mtu := self.host.mtu[decision.dev]):
@@ -137,7 +137,7 @@ class IpOutput:
             self.host.drop(skb, DropReason.NOT_SPECIFIED, why)
             skb.refuse("EMSGSIZE", why)
             return
-        for piece in fragment(packet, mtu, skb.pieces, options_known=not skb.raw):
+        for piece in fragment(packet, mtu, skb.pieces, as_written=skb.sender is not None):
             self._transmit(skb, piece, self.host.wires.new_number())
 
     def _transmit(self, skb: Skb, packet: Packet, number: int) -> None:
@@ -152,16 +152,25 @@ class IpOutput:
             return
         next_hop = skb.decision.next_hop
         if peer and next_hop is not None and not peer.host.owns(next_hop):
-            # A real machine asks three times, a second apart, before it gives up; here that takes no time.
-            if check_again(self.host, skb):
-                self.report(icmp.Error(icmp.UNREACHABLE, icmp.HOST), skb)
-            self.host.drop(skb, DropReason.NEIGH_FAILED, f"nobody on {dev} answers ARP for {format_address(next_hop)}")
+            self._give_up(skb, dev, next_hop)
             return
         if record:
             to = None if next_hop is None else format_address(next_hop)
             record(Sent(number, self.host.name, dev, packet, to, f"{peer.host.name}:{peer.dev}" if peer else None))
         if peer:
             self.host.wires.carry(peer.host, peer.dev, packet, number)
+
+    def _give_up(self, skb: Skb, dev: str, next_hop: int) -> None:
+        """Nobody has the next hop's address. A real machine asks for three seconds first."""
+        why = f"nobody on {dev} answers ARP for {format_address(next_hop)}"
+        if (dev, next_hop) in self._given_up:  # the error about it would go the same way
+            self.host.drop(skb, DropReason.QUEUE_PURGE, why)
+            return
+        self._given_up.add((dev, next_hop))
+        if check_again(self.host, skb):
+            self.report(icmp.Error(icmp.UNREACHABLE, icmp.HOST), skb)
+        self._given_up.discard((dev, next_hop))
+        self.host.drop(skb, DropReason.NEIGH_FAILED, why)
 
     # ---------------------------------------------------------------- errors
 
@@ -188,6 +197,8 @@ class IpOutput:
         if room <= icmp.LEAST_QUOTATION:
             return
         answer = icmp.error_packet(error, packet, decision.source or icmp.DUMMY_SOURCE, self.host.default_ttl(), room)
+        if not answer.daddr:  # about a packet that had no source: an error to this host itself
+            answer = answer._replace(daddr=decision.dst)
         answer = reply.on(answer, self.host.time_of_day())
         made = Skb(answer, self.host.wires.new_number())
         if skb.ct is not None and skb.direction is not None:  # it belongs to the flow, as rules see it (nf_ct_attach)

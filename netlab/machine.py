@@ -68,9 +68,8 @@ class Machine:
         return self._peers.of(address, self.now())
 
     def mtu_of(self, dev: str, route: Route | None) -> int:
-        """The largest packet in bytes that can leave by that interface and route."""
-        device = self.mtu[dev]
-        return min(route.mtu, device) if route is not None and route.mtu else device
+        """The largest packet in bytes that leaves whole; a route's own MTU counts, be it the larger one."""
+        return route.mtu if route is not None and route.mtu else self.mtu[dev]
 
     def source_for(self, destination: int) -> int:
         """The address that a local socket takes towards that destination; 0 where there is no route."""

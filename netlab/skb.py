@@ -28,7 +28,6 @@ class Skb:
         redirect: its sender would have a shorter way.
         pieces: the sizes in bytes of the fragments it was put together from, the IP header included; just the largest
             where the bounds between them are no longer known.
-        raw: a raw socket sent it, which does not look at its IP options.
         summed: its transport checksum has been reckoned before a socket is looked for.
         ct: its flow, and `direction` which way of it; None without one.
         ctstate: what conntrack says of it; None where conntrack has not looked.
@@ -44,7 +43,6 @@ class Skb:
     options: Options | None = None
     redirect = False
     pieces: tuple[int, ...] = ()
-    raw = False
     summed = False
     ct: "Entry | None" = None
     direction: "Direction | None" = None

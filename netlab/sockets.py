@@ -54,7 +54,7 @@ class Sockets:
         self._udp: dict[int, UdpSocket] = {}
         self._pings: set[int] = set()
         self._next_port = EPHEMERAL.start
-        self._next_isn = 1000
+        self._begun = 0
         self._handlers: dict[int, Callable[[Skb], None]] = {
             Proto.ICMP: self._icmp, Proto.TCP: self._tcp, Proto.UDP: self._udp_in, UDPLITE: self._udplite,
             IGMP: self._multicast_routing, PIM: self._multicast_routing,
@@ -338,9 +338,13 @@ class Sockets:
         return port
 
     def _isn(self) -> int:
-        """An initial sequence number: predictable, so that a lab shows the same numbers every time."""
-        self._next_isn += 1000
-        return self._next_isn
+        self._begun += 1
+        return initial_number(self._begun)
+
+
+def initial_number(nth: int) -> int:
+    """The sequence number with which a host's nth connection begins: the same ones every time."""
+    return 1000 + 1000 * nth
 
 
 def parse_socket(text: str) -> tuple[str, int]:

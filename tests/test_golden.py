@@ -51,8 +51,17 @@ def test_they_cover_the_ground() -> None:
 @pytest.mark.kernel
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root sees all that was recorded")
 def test_the_live_kernel_says_it_still() -> None:
-    names = Random(SEED).sample(sorted(SCENARIOS), SAMPLE)
-    with Worker() as worker:
+    ask_again(Random(SEED).sample(sorted(SCENARIOS), SAMPLE), privileged=True)
+
+
+@pytest.mark.kernel
+@pytest.mark.needs("nft")
+def test_what_is_seen_without_root_is_the_same() -> None:
+    ask_again(Random(SEED).sample(sorted(SCENARIOS), SAMPLE), privileged=False)
+
+
+def ask_again(names: list[str], *, privileged: bool) -> None:
+    with Worker(privileged=privileged) as worker:
         for name in names:
             found = compare(TRACES[name], live(worker, SCENARIOS[name]))
             assert found, f"{name}\n{found}"

@@ -118,14 +118,11 @@ class Conntrack:
         entry.mark = mark
         self._tell(Kind.UPDATE, entry, by)
 
-    def __len__(self) -> int:
-        return len(self.table)
-
     def __str__(self) -> str:
         return "\n".join(map(str, self.lines()))
 
     def __repr__(self) -> str:
-        return f"<Conntrack of {self.host.name}: {len(self)} entries>"
+        return f"<Conntrack of {self.host.name}: {len(self.table)} entries>"
 
     def _repr_html_(self) -> str:
         return f"<pre>{escape(str(self)) or 'no entries'}</pre>"

@@ -137,8 +137,9 @@ def canonical(trace: Json) -> Iterator[dict[str, Any]]:
             "errno": step["errno"],
             "path": _renumbered(path, numbers),
             "out": _renumbered(frames, numbers),
-            "dropped": _renumbered(step["dropped"], numbers, gone),
-            "delivered": _renumbered(step["delivered"], numbers, gone),
+            # When a next hop is given up depends on real time, so the order of drops does not count.
+            "dropped": _sorted(_renumbered(step["dropped"], numbers, gone)),
+            "delivered": _sorted(_renumbered(step["delivered"], numbers, gone)),
         }
 
 
@@ -150,6 +151,10 @@ def _renumbered(items: Any, numbers: dict[int, int], gone: Iterable[int] = ()) -
         for item in items
         if item["packet"] not in gone
     ]
+
+
+def _sorted(items: Any) -> Any:
+    return items if items == UNKNOWN else sorted(items, key=lambda item: list(map(str, item.values())))
 
 
 def _repeated_redirects(path: Iterable[Json], bounced: set[tuple[str, str]]) -> set[int]:

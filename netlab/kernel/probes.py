@@ -70,17 +70,16 @@ def cookie_of(namespace: Namespace) -> int:
         return int(struct.unpack("<Q", probe.getsockopt(SOL_SOCKET, SO_NETNS_COOKIE, 8))[0])
 
 
-# The record that the BPF programs write: these eight byte words, then the packet from its IP header on. It is put
-# together in a map's memory, since a program's stack has only 512 bytes.
-_RECORD: Final = struct.Struct("<7Q")
-_COOKIE, _SKB, _KIND, _NUMBER, _IN, _OUT, _TRACKING, _BYTES = range(0, 64, 8)
+# The record that the BPF programs write: these eight byte words, then the packet from its IP header on, or text.
+_RECORD: Final = struct.Struct("<8Q")
+_COOKIE, _SKB, _KIND, _NUMBER, _IN, _OUT, _TRACKING, _LENGTH, _BYTES = range(0, 72, 8)
 _MOST_BYTES: Final = 2047
 _KINDS: Final = (Kind.ENTERED, Kind.LEFT, Kind.DROPPED)
 _ENTERED, _LEFT, _DROPPED, _LOGGED = range(4)
-_RING_SIZE: Final = 8 << 20
+_RING_SIZE: Final = 16 << 20
 _ETH_P_IP_IN_MEMORY: Final = int.from_bytes((0x0800).to_bytes(2, "big"), "little")
-_WORD: Final = -8  # a place on the stack for one word
-_KEY: Final = -16  # and one for a map's key
+# Places on a program's stack: words at hand, and the fields of the record until there is one.
+_WORD, _KEY, _KEPT = -8, -16, {_COOKIE: -24, _NUMBER: -32, _IN: -40, _OUT: -48, _SKB: -56, _TRACKING: -64}
 
 
 @cache
@@ -118,7 +117,6 @@ class BpfProbes:
         self._lost = self._keep(bpf.make_map(bpf.MAP_ARRAY, 4, 8, 1, bpf.MAP_IS_MMAPABLE))
         self._lost_page = mmap.mmap(self._lost, mmap.PAGESIZE, prot=mmap.PROT_READ)
         self._held.callback(self._lost_page.close)
-        self._scratch = self._keep(bpf.make_map(bpf.MAP_PERCPU_ARRAY, 4, _BYTES + _MOST_BYTES + 1, 1))
         self._watched = self._keep(bpf.make_map(bpf.MAP_HASH, 8, 8, 64))
         for namespace in namespaces:
             bpf.update_map(self._watched, struct.pack("<Q", cookie_of(namespace)), bytes(8))
@@ -139,18 +137,11 @@ class BpfProbes:
         self._held.callback(os.close, descriptor)
         return descriptor
 
-    def _begin(self, program: bpf.Program, kind: int) -> None:
-        """Register 9 becomes the address of the record, whose kind is set; the rest is not yet written."""
+    def _begin(self, program: bpf.Program) -> None:
+        """All fields of the record to come are zero."""
         program.set(1, 0)
-        program.store(10, _KEY, 1)
-        program.map_address(1, self._scratch)
-        program.move(2, 10)
-        program.add(2, _KEY)
-        program.call(bpf.HELPER_MAP_LOOKUP)
-        program.jump_equal(0, 0, "leave")
-        program.move(9, 0)
-        program.set(1, kind)
-        program.store(9, _KIND, 1)
+        for place in _KEPT.values():
+            program.store(10, place, 1)
 
     def _word(self, program: bpf.Program, structure: str, member: str, size: int = 8) -> None:
         """Register 8, the address of a structure, becomes the value of a member of it."""
@@ -159,42 +150,39 @@ class BpfProbes:
         program.read_to_stack(_WORD, size, 8, self._types.offset(structure, member))
         program.load(8, 10, _WORD)
 
-    def _finish(self, program: bpf.Program) -> None:
-        """Fills what all records of packets share (register 6 is the skb) and writes the record."""
-        program.store(9, _SKB, 6)
+    def _keep_field(self, program: bpf.Program, field: int, register: int = 8) -> None:
+        program.store(10, _KEPT[field], register)
+
+    def _packet(self, program: bpf.Program) -> None:
+        """Register 6 is the skb: 7 becomes the address of its IP header, 8 how many bytes lie there in one piece."""
+        self._keep_field(program, _SKB, 6)
         program.move(8, 6)
         self._word(program, "sk_buff", "_nfct")
-        program.store(9, _TRACKING, 8)
-        program.move(8, 6)
-        self._word(program, "sk_buff", "network_header", 2)
-        program.move(7, 8)
-        program.move(8, 6)
-        self._word(program, "sk_buff", "tail", 4)
-        program.subtract_register(8, 7)
-        program.store(10, _KEY, 8)  # how many bytes lie in one piece from the IP header on
+        self._keep_field(program, _TRACKING)
         program.move(8, 6)
         self._word(program, "sk_buff", "head")
-        program.add_register(8, 7)
-        program.load(7, 10, _KEY)
-        program.jump_at_most(7, _MOST_BYTES, "short")
-        program.set(7, _MOST_BYTES)
-        program.label("short")
-        program.move(1, 9)
-        program.add(1, _BYTES)
-        program.move(2, 7)
-        program.move(3, 8)
-        program.call(bpf.HELPER_PROBE_READ_KERNEL)
-        program.move(3, 7)
-        program.add(3, _BYTES)
-        self._output(program)
+        program.move(7, 8)
+        program.move(8, 6)
+        self._word(program, "sk_buff", "network_header", 2)
+        program.add_register(7, 8)
+        program.move(9, 8)
+        program.move(8, 6)
+        self._word(program, "sk_buff", "tail", 4)
+        program.subtract_register(8, 9)
 
-    def _output(self, program: bpf.Program) -> None:
-        """Writes the record (register 9, length in register 3) to the ring buffer, or counts a lost event."""
+    def _write(self, program: bpf.Program, kind: int) -> None:
+        """Writes the record with as many bytes as register 8 says from the address in register 7.
+
+        The record is put together in the ring buffer itself: a program may be interrupted by one of its kind.
+        """
+        program.jump_at_most(8, _MOST_BYTES, "short")
+        program.set(8, _MOST_BYTES)
+        program.label("short")
         program.map_address(1, self._ring.fd)
-        program.move(2, 9)
-        program.set(4, 0)
-        program.call(bpf.HELPER_RINGBUF_OUTPUT)
-        program.jump_equal(0, 0, "leave")
+        program.set(2, _RECORD.size + _MOST_BYTES)
+        program.set(3, 0)
+        program.call(bpf.HELPER_RINGBUF_RESERVE)
+        program.jump_not_equal(0, 0, "reserved")
         program.set(1, 0)
         program.store(10, _KEY, 1)
         program.map_address(1, self._lost)
@@ -204,28 +192,46 @@ class BpfProbes:
         program.jump_equal(0, 0, "leave")
         program.set(1, 1)
         program.atomic_increment(0, 1)
+        program.jump("leave")
+        program.label("reserved")
+        program.move(9, 0)
+        program.set(1, kind)
+        program.store(9, _KIND, 1)
+        program.store(9, _LENGTH, 8)
+        for field, place in _KEPT.items():
+            program.load(1, 10, place)
+            program.store(9, field, 1)
+        program.move(1, 9)
+        program.add(1, _BYTES)
+        program.move(2, 8)
+        program.move(3, 7)
+        program.call(bpf.HELPER_PROBE_READ_KERNEL)
+        program.move(1, 9)
+        program.set(2, 0)
+        program.call(bpf.HELPER_RINGBUF_SUBMIT)
 
     def _hook_program(self, kind: int) -> bpf.Program:
         """Stands in a hook: context word 0 is the nf_hook_state, word 1 the skb."""
         program = bpf.Program()
         program.load(7, 1, 0)
         program.load(6, 1, 8)
-        self._begin(program, kind)
+        self._begin(program)
         for member, field in (("in", _IN), ("out", _OUT)):
             program.move(8, 7)
             self._word(program, "nf_hook_state", member)
             program.jump_equal(8, 0, f"no {member}")
             self._word(program, "net_device", "ifindex", 4)
             program.label(f"no {member}")
-            program.store(9, field, 8)
+            self._keep_field(program, field)
         program.move(8, 7)
         self._word(program, "nf_hook_state", "hook", 1)
-        program.store(9, _NUMBER, 8)
+        self._keep_field(program, _NUMBER)
         program.move(8, 7)
         self._word(program, "nf_hook_state", "net")
         self._word(program, "net", "net_cookie")
-        program.store(9, _COOKIE, 8)
-        self._finish(program)
+        self._keep_field(program, _COOKIE)
+        self._packet(program)
+        self._write(program, kind)
         program.label("leave")
         program.leave(1)  # NF_ACCEPT
         return program
@@ -238,11 +244,9 @@ class BpfProbes:
         program = bpf.Program()
         program.load(6, 1, 0)
         program.load(7, 1, 24)
-        program.load(8, 1, 16)
-        program.store(10, _WORD - 16, 8)
-        self._begin(program, _DROPPED)
-        program.load(8, 10, _WORD - 16)
-        program.store(9, _NUMBER, 8)
+        program.load(9, 1, 16)
+        self._begin(program)
+        self._keep_field(program, _NUMBER, 9)
         program.move(8, 6)
         self._word(program, "sk_buff", "protocol", 2)
         program.jump_not_equal(8, _ETH_P_IP_IN_MEMORY, "leave")
@@ -266,23 +270,21 @@ class BpfProbes:
         self._word(program, "sock_common", "skc_net")
         program.label("network")
         self._word(program, "net", "net_cookie")
-        program.store(9, _COOKIE, 8)
-        program.store(10, _KEY, 8)
+        self._keep_field(program, _COOKIE)
         program.map_address(1, self._watched)
         program.move(2, 10)
-        program.add(2, _KEY)
+        program.add(2, _KEPT[_COOKIE])
         program.call(bpf.HELPER_MAP_LOOKUP)
         program.jump_not_equal(0, 0, "watched")
         # A packet that waits in a socket no longer knows its device; it is dropped by the process that reads it.
-        program.load(8, 9, _COOKIE)
+        program.load(8, 10, _KEPT[_COOKIE])
         program.jump_not_equal(8, 0, "leave")
         program.call(bpf.HELPER_PID_TGID)
         program.shift_right(0, 32)
         program.jump_not_equal(0, os.getpid(), "leave")
-        program.set(1, 0)
-        program.store(9, _COOKIE, 1)
         program.label("watched")
-        self._finish(program)
+        self._packet(program)
+        self._write(program, _DROPPED)
         program.label("leave")
         program.leave(0)
         return program
@@ -291,22 +293,12 @@ class BpfProbes:
         """Stands at console: context words are the text and its length. Only what this process caused counts."""
         program = bpf.Program()
         program.load(7, 1, 0)
-        program.load(6, 1, 8)
+        program.load(8, 1, 8)
+        self._begin(program)
         program.call(bpf.HELPER_PID_TGID)
         program.shift_right(0, 32)
         program.jump_not_equal(0, os.getpid(), "leave")
-        self._begin(program, _LOGGED)
-        program.jump_at_most(6, _MOST_BYTES, "short")
-        program.set(6, _MOST_BYTES)
-        program.label("short")
-        program.move(1, 9)
-        program.add(1, _BYTES)
-        program.move(2, 6)
-        program.move(3, 7)
-        program.call(bpf.HELPER_PROBE_READ_KERNEL)
-        program.move(3, 6)
-        program.add(3, _BYTES)
-        self._output(program)
+        self._write(program, _LOGGED)
         program.label("leave")
         program.leave(0)
         return program
@@ -318,8 +310,8 @@ class BpfProbes:
             LostEvents: the ring buffer overflowed.
         """
         for record in self._ring.read():
-            cookie, skb, kind, number, in_index, out_index, tracking = _RECORD.unpack_from(record)
-            data = record[_BYTES:]
+            cookie, skb, kind, number, in_index, out_index, tracking, length = _RECORD.unpack_from(record)
+            data = record[_BYTES : _BYTES + length]
             if kind == _LOGGED:
                 yield Event(Kind.LOGGED, 0, text=data.decode(errors="replace").rstrip("\n"))
             elif kind == _DROPPED:

@@ -65,7 +65,9 @@ class Recorder:
     events: list[TraceEvent] = field(default_factory=list)
     received: list[Datagram] = field(default_factory=list)
     _last: dict[int, Passed] = field(default_factory=dict)  # the hook a buffer was in last
-    _sent: dict[tuple[str, str, Identity], Passed] = field(default_factory=dict)  # left POST_ROUTING, by way out
+    _sent: dict[tuple[str, str, Identity], tuple[Passed, int]] = field(
+        default_factory=dict
+    )  # left POST_ROUTING, and how long, by way out
     _gone: set[tuple[str, str, Identity]] = field(default_factory=set)  # of those, what has been seen outside
     _flying: dict[tuple[Identity, int], int] = field(default_factory=dict)  # the numbers of those, by what they are
     _pieces: dict[tuple[Identity, int], int] = field(default_factory=dict)  # fragments that have a number
@@ -88,14 +90,14 @@ class Recorder:
         """Takes in what left by interfaces; each frame stands in the record behind the POST_ROUTING it came through."""
         for host, dev, data in frames:
             packet = Packet.from_bytes(data)
-            passed = self._sent.get((host, dev, _identity(packet)))
+            passed, length = self._sent.get((host, dev, _identity(packet)), (None, 0))
             if passed is None:
                 number = self._new_number()
                 self.events.append(Sent(number, host, dev, packet, None, self.peers.get((host, dev))))
                 continue
             self._gone.add((host, dev, _identity(packet)))
             number = passed.number
-            if packet.frag != passed.packet.frag or packet.length < passed.packet.length:
+            if packet.frag != passed.packet.frag or packet.length < length:
                 number = self._piece(packet)
             at = next(n for n, event in enumerate(self.events) if event is passed) + 1
             while at < len(self.events) and isinstance(self.events[at], Sent):
@@ -110,7 +112,7 @@ class Recorder:
         dropped = {event.number for event in self.events if isinstance(event, Dropped)}
         return any(
             way[:2] in places and way not in self._gone and passed.number not in dropped
-            for way, passed in self._sent.items()
+            for way, (passed, _) in self._sent.items()
         )
 
     def _log(self, line: str) -> None:
@@ -144,7 +146,7 @@ class Recorder:
     def _number(self, event: Event, packet: Packet) -> int:
         """A packet's number: an old one if the buffer, or failing that the packet, has been seen before."""
         if event.hook is Hook.PRE_ROUTING:
-            number = self._flying.pop((_identity(packet), packet.frag), None)
+            number = self._flying.get((_identity(packet), packet.frag))
             if number is not None:
                 return number
             if packet.is_fragment and self._next:
@@ -171,7 +173,10 @@ class Recorder:
         passed.state = self._state(event)
         passed.verdict = Verdict.ACCEPT.name
         if passed.hook is Hook.POST_ROUTING and passed.dev_out:
-            self._sent[passed.host, passed.dev_out, _identity(passed.packet)] = passed
+            self._sent[passed.host, passed.dev_out, _identity(passed.packet)] = (
+                passed,
+                int.from_bytes(event.data[2:4], "big"),
+            )
             self._flying[_identity(passed.packet), passed.packet.frag] = passed.number
 
     def _state(self, event: Event) -> str | None:

@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing
 from errno import errorcode
 
 from netlab.kernel.conntrack import Entries
+from netlab.kernel.isn import InitialNumbers
 from netlab.kernel.listeners import Listeners
 from netlab.kernel.namespaces import KernelUnavailable
 from netlab.kernel.network import Network
@@ -18,7 +19,7 @@ from netlab.kernel.traces import TraceProbes
 from netlab.names import NetlabError, Verdict, World
 from netlab.packet import MalformedPacket, Packet
 from netlab.scenario import AdvanceStep, PacketStep, Scenario
-from netlab.trace import UNKNOWN, Logged, Received, Refused, Step, Trace
+from netlab.trace import UNKNOWN, Logged, Received, Refused, Sent, Step, Trace
 
 _QUIET = 0.005  # seconds
 _PATIENCE = 1.0  # seconds for a next hop to be found, or given up
@@ -92,6 +93,7 @@ class _Run:
         self.tracked = frozenset(spec.name for spec in specs if spec.conntrack == "on")
         self.paced = any(spec.sysctls.get("net.ipv4.icmp_ratemask", 1) for spec in specs)
         self.logs = any(name.endswith(".log_martians") for spec in specs for name in spec.sysctls)
+        self.numbers = InitialNumbers()
         self.listeners = [Listeners(name, machine.namespace, machine.spec.listen) for name, machine in machines.items()]
         self.peers = {ends[side]: ":".join(ends[1 - side]) for ends in network.scenario.links for side in (0, 1)}
         # With open interfaces alone the kernel has done all its work when a packet socket's send returns.
@@ -113,6 +115,9 @@ class _Run:
                 done.events += self._send(step)
             self._settle(recorder)
             done.events += recorder.close()
+            for event in done.events:
+                if isinstance(event, Sent):
+                    self.numbers.learn(event.host, event.packet)
             _logged.extend(time.monotonic() for event in done.events if isinstance(event, Logged))
             yield done
 
@@ -137,7 +142,7 @@ class _Run:
 
     def _send(self, step: PacketStep) -> Iterator[Received | Refused]:
         if step.dev is not None:
-            self.network.outside.send(step.host, step.dev, step.data)
+            self.network.outside.send(step.host, step.dev, self.numbers.translate(step.host, step.data))
             with contextlib.suppress(MalformedPacket):
                 yield Received(0, step.host, step.dev, Packet.from_bytes(step.data))
             return

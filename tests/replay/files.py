@@ -24,11 +24,11 @@ def ethernet(count: int) -> list[Record]:
 def pcap(records: Iterable[Record], link_type: int = 1, order: str = "<", nanoseconds: bool = False) -> bytes:
     """A classic capture file."""
     magic, unit = (0xA1B23C4D, 1e9) if nanoseconds else (0xA1B2C3D4, 1e6)
-    file = pack(order + "IHHiIII", magic, 2, 4, 0, 0, 262144, link_type)
+    file = [pack(order + "IHHiIII", magic, 2, 4, 0, 0, 262144, link_type)]
     for time, data, *length in records:
         fraction = round(time % 1 * unit)
-        file += pack(order + "IIII", int(time), fraction, len(data), *(length or [len(data)])) + data
-    return file
+        file += pack(order + "IIII", int(time), fraction, len(data), *(length or [len(data)])), data
+    return b"".join(file)
 
 
 def block(kind: int, body: bytes, order: str) -> bytes:

@@ -1,8 +1,11 @@
 """Captures sent through a simulated host: the way in, what became of the packets, and how it is told."""
 
 import json
+import os
+import struct
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -247,3 +250,26 @@ def test_no_progress_bar_where_nobody_watches() -> None:
     ran = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "forwarded by eth1" in ran.stdout
     assert ran.stderr == ""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals of this kind")
+def test_a_long_replay_shows_how_far_it_is_on_a_terminal(tmp_path: Path) -> None:
+    import fcntl
+    import pty
+    import termios
+
+    (tmp_path / "long.pcap").write_bytes(pcap(ethernet(60_000)))
+    ours, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    command = [sys.executable, "-m", "netlab", "replay", tmp_path / "long.pcap", "--on", f"{ROUTER}:router"]
+    with subprocess.Popen(command, stderr=terminal, stdout=subprocess.PIPE, text=True) as run:
+        os.close(terminal)
+        shown = b""
+        with suppress(OSError):  # the terminal is gone once the program is
+            while read := os.read(ours, 4096):
+                shown += read
+        assert run.stdout is not None
+        assert "60000 packets met router" in run.stdout.read()
+    os.close(ours)
+    assert "%|" in shown.decode()

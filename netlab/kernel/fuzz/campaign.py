@@ -11,9 +11,10 @@ from random import Random
 
 from netlab.kernel.compare import compare
 from netlab.kernel.fuzz.coverage import Coverage, covered
-from netlab.kernel.fuzz.machines import HOST, Features, random_machine
+from netlab.kernel.fuzz.machines import Features, random_network
 from netlab.kernel.fuzz.shrink import shrink
-from netlab.kernel.fuzz.traffic import Traffic
+from netlab.kernel.fuzz.tracking import some_tracking
+from netlab.kernel.fuzz.traffic import random_steps
 from netlab.kernel.fuzz.transitions import watch
 from netlab.kernel.run import run as run_on_kernel
 from netlab.kernel.worker import Worker
@@ -64,8 +65,9 @@ class Campaign(Trial):
 def random_scenario(seed: str, packets: int, features: Features) -> Scenario:
     """The scenario that belongs to a seed."""
     random = Random(seed)
-    spec = random_machine(random, features)
-    return Scenario({HOST: spec}, (), tuple(Traffic(random, spec, features).steps(packets)), f"seed {seed}")
+    hosts, links = random_network(random, features)
+    hosts = some_tracking(random, features, hosts)
+    return Scenario(hosts, links, tuple(random_steps(random, hosts, links, features, packets)), f"seed {seed}")
 
 
 def try_one(seed: str, packets: int, features: Features, *, privileged: bool) -> Trial:
@@ -77,10 +79,12 @@ def try_one(seed: str, packets: int, features: Features, *, privileged: bool) ->
         refusals = []
         try:
             net = build(one)
-            cells = watch(net.hosts[HOST])
+            cells = watch(net)
             simulated = follow(net, one)
         except NetlabError as error:
             refusals.append(f"the simulator refuses it: {error}")
+        except Exception as error:
+            return Trial(disagreement=f"the simulator fails: {error!r}")
         try:
             began = time.monotonic()
             real = run_on_kernel(one, max_wait=10.0, privileged=privileged)

@@ -5,7 +5,7 @@ machine itself, and a few packets in an order that mostly makes sense.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import cycle
 from random import Random
 from typing import NamedTuple
@@ -64,11 +64,12 @@ class End(NamedTuple):
 class Conversations:
     """The conversations around one machine."""
 
-    def __init__(self, random: Random, spec: HostSpec, *, local: bool) -> None:
-        """`local`: the machine itself may take part."""
+    def __init__(self, random: Random, spec: HostSpec, devs: Sequence[str], *, local: bool) -> None:
+        """`devs` are its open interfaces; `local`: the machine itself may take part."""
         self._random = random
         self._spec = spec
-        self._local = local
+        self._devs = devs
+        self._local = local or not devs
         self._port = 1023
         self._flows: list[Iterator[PacketStep]] = []
         self._last: list[tuple[tuple[End, End], Packet]] = []  # what was said lately, for errors to quote
@@ -90,11 +91,10 @@ class Conversations:
     def _ends(self) -> tuple[End, End]:
         """Mostly two hosts on two sides, sometimes the machine itself and one of them, or the machine alone."""
         random = self._random
-        devs = self._spec.interfaces
-        hosts = [end for dev in devs for end in self._hosts(dev)] or [End(dev, OUTSIDE[0]) for dev in devs]
+        hosts = [end for dev in self._devs for end in self._hosts(dev)] or [End(dev, OUTSIDE[0]) for dev in self._devs]
         own = [End(None, one.address) for ones in self._spec.interfaces.values() for one in ones if self._local]
         chance = random.random()
-        if own and chance < 0.1:
+        if own and (chance < 0.1 or not hosts):
             return random.choice([*own, End(None, 0x7F000001)]), random.choice(own)
         if own and chance < 0.3:
             pair = [random.choice(hosts), random.choice(own)]

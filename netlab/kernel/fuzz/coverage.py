@@ -13,6 +13,8 @@ def covered(trace: Trace) -> Coverage:
     found: Coverage = Counter()
     for step in trace.steps:
         journeys: dict[int, list[str]] = {}
+        tracked = any(isinstance(event, Passed) and event.state for event in step.events)
+        found["packets", "on a host that tracks" if tracked else "untracked"] += 1
         for event in step.events:
             if isinstance(event, Passed):
                 journeys.setdefault(event.number, []).append(event.hook.name)

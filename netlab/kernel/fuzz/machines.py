@@ -1,7 +1,8 @@
 """Random machines: interfaces, addresses, routes, rules and settings, biased towards what makes hosts differ."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from random import Random
 
 from netlab.addresses import InterfaceAddress, Prefix, format_address, mask_of, parse_address
@@ -11,8 +12,6 @@ HOST = "router"
 LENGTHS = (8, 16, 20, 24, 24, 24, 24, 25, 28, 30, 31, 32)
 MTUS = (68, 100, 296, 576, 577, 600, 1000, 1280, 1499, 1500, 1500, 9000)
 OUTSIDE = tuple(parse_address(text) for text in ("10.9.0.1", "10.9.7.7", "192.168.7.1", "8.8.8.8", "203.0.113.9"))
-
-TCP_STATES = ("syn_sent", "syn_recv", "established", "fin_wait", "close_wait", "last_ack", "time_wait", "close")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,57 +26,68 @@ class Features:
     malformed: bool = True
     local: bool = True
     listen: bool = True
+    links: bool = True
     conntrack: bool = True
 
 
-def random_machine(random: Random, features: Features) -> HostSpec:
-    """One host with open interfaces; of those that track connections, most are plain routers."""
-    if not features.conntrack or random.random() < 0.5:
-        return _any_machine(random, features)
-    machine = _any_machine(random, features) if random.random() < 0.3 else _plain_router(features)
-    sysctls = machine.sysctls | dict(_conntrack_sysctls(random))
-    return replace(machine, conntrack="on", sysctls=sysctls)
+Interfaces = dict[str, tuple[InterfaceAddress, ...]]
+Link = tuple[tuple[str, str], tuple[str, str]]
 
 
-def _plain_router(features: Features) -> HostSpec:
-    interfaces: dict[str, tuple[InterfaceAddress, ...]] = {}
-    interfaces |= {f"eth{n}": (InterfaceAddress.parse(f"10.0.{n + 1}.1/24"),) for n in range(2)}
-    listen = (("udp", 53), ("udp", 7777)) if features.listen else ()
-    return HostSpec(HOST, interfaces, sysctls={"net.ipv4.ip_forward": 1, RATEMASK: 0}, listen=listen)
+def random_network(random: Random, features: Features) -> tuple[dict[str, HostSpec], tuple[Link, ...]]:
+    """One machine under test, or now and then some of them in a row, each with open interfaces of its own."""
+    if not features.links or random.random() < 0.85:
+        return {HOST: random_machine(random, features)}, ()
+    names = [f"host{n}" for n in range(random.choice((2, 2, 3, 4)))]
+    joints: list[Interfaces] = [{} for _ in names]
+    ways: list[list[str]] = [[] for _ in names]
+    for n in range(len(names) - 1):
+        length = random.choice((24, 24, 25, 30, 31))
+        left, right = (InterfaceAddress(parse_address(f"10.{100 + n}.0.{last}"), length) for last in (2, 3))
+        joints[n]["right"], joints[n + 1]["left"] = (left,), (right,)
+        for here, gateway, beyond in ((n, right, range(n + 1, len(names))), (n + 1, left, range(n + 1))):
+            if random.random() < 0.3:
+                ways[here].append(f"default via {format_address(gateway.address)} metric 50")
+            ways[here] += [
+                f"10.{1 + k}.0.0/16 via {format_address(gateway.address)}" for k in beyond if random.random() < 0.8
+            ]
+    hosts = {
+        name: random_machine(random, features, name=name, octet=1 + n, joints=joints[n], ways=ways[n])
+        for n, name in enumerate(names)
+    }
+    links = tuple(((one, "right"), (other, "left")) for one, other in pairwise(names))
+    return hosts, links
 
 
-def _conntrack_sysctls(random: Random) -> Iterator[tuple[str, int]]:
-    """Timeouts stay away from one another, and from zero, by more than a run takes."""
-    for name, values, chance in (
-        ("checksum", (0,), 0.2),
-        ("tcp_loose", (0,), 0.3),
-        ("tcp_be_liberal", (1,), 0.2),
-        ("tcp_ignore_invalid_rst", (1,), 0.2),
-        ("tcp_max_retrans", (0, 1, 2, 5), 0.3),
-        *((f"tcp_timeout_{state}", (0, 40, 200, 1000), 0.05) for state in TCP_STATES),
-        ("tcp_timeout_max_retrans", (150, 400), 0.1),
-        ("tcp_timeout_unacknowledged", (150, 400), 0.1),
-        *((f"{kind}_timeout", (0, 20, 90), 0.1) for kind in ("udp", "icmp", "generic")),
-    ):
-        if random.random() < chance:
-            yield f"net.netfilter.nf_conntrack_{name}", random.choice(values)
-
-
-def _any_machine(random: Random, features: Features) -> HostSpec:
-    interfaces = _interfaces(random)
+def random_machine(
+    random: Random,
+    features: Features,
+    *,
+    name: str = HOST,
+    octet: int = 0,
+    joints: Interfaces | None = None,
+    ways: Sequence[str] = (),
+) -> HostSpec:
+    """One host with open interfaces in 10.OCTET.0.0/16; `joints` are its links to others, `ways` its routes there."""
+    interfaces = _interfaces(random, octet) | (joints or {})
     subnets = {dev: [one.network for one in addresses] for dev, addresses in interfaces.items()}
     return HostSpec(
-        HOST,
+        name,
         interfaces,
-        tuple(_routes(random, interfaces, subnets)),
+        (*ways, *_routes(random, interfaces, subnets)),
         tuple(_rules(random, interfaces) if features.rules and random.random() < 0.4 else ()),
         _sysctls(random, list(interfaces)) if features.sysctls else {"net.ipv4.ip_forward": 1, RATEMASK: 0},
         (("udp", 53), ("udp", 7777)) if features.listen and random.random() < 0.6 else (),
-        {dev: random.choice(MTUS) for dev in interfaces if random.random() < 0.4} if features.mtu else {},
+        _mtus(random, interfaces, joints or {}) if features.mtu else {},
     )
 
 
-def _interfaces(random: Random) -> dict[str, tuple[InterfaceAddress, ...]]:
+def _mtus(random: Random, interfaces: Interfaces, joints: Interfaces) -> dict[str, int]:
+    """Both ends of a link keep Ethernet's MTU: what one of them could not take would be lost on the way."""
+    return {dev: random.choice(MTUS) for dev in interfaces if dev not in joints and random.random() < 0.4}
+
+
+def _interfaces(random: Random, octet: int) -> Interfaces:
     taken: set[int] = set()
     interfaces = {}
     for number in range(random.choice((1, 2, 2, 2, 3, 3, 4))):
@@ -86,8 +96,8 @@ def _interfaces(random: Random) -> dict[str, tuple[InterfaceAddress, ...]]:
             length = random.choice(LENGTHS)
             last = random.choice((1, 1, 1, 2, 254, random.randrange(1, 255)))
             third = number + 1 if nth == 0 or random.random() < 0.5 else 20 + nth
-            address = parse_address(f"10.0.{third}.{last}")
-            if random.random() < 0.05:
+            address = parse_address(f"10.{octet}.{third}.{last}")
+            if not octet and random.random() < 0.05:
                 address = parse_address(random.choice(("192.168.7.2", "172.16.0.1", "100.64.0.1", "1.2.3.4")))
             if address in taken:
                 continue
@@ -97,9 +107,7 @@ def _interfaces(random: Random) -> dict[str, tuple[InterfaceAddress, ...]]:
     return interfaces
 
 
-def _routes(
-    random: Random, interfaces: dict[str, tuple[InterfaceAddress, ...]], subnets: dict[str, list[Prefix]]
-) -> list[str]:
+def _routes(random: Random, interfaces: Interfaces, subnets: dict[str, list[Prefix]]) -> list[str]:
     routes: list[str] = []
     devs = list(interfaces)
     for _ in range(random.choice((0, 1, 1, 2, 3, 4, 6))):
@@ -143,7 +151,7 @@ def random_prefix(random: Random) -> str:
     return str(Prefix(base & mask_of(length), length))
 
 
-def _rules(random: Random, interfaces: dict[str, tuple[InterfaceAddress, ...]]) -> list[str]:
+def _rules(random: Random, interfaces: Interfaces) -> list[str]:
     rules = []
     for _ in range(random.choice((1, 1, 2, 3))):
         words = []

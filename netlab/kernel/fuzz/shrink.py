@@ -30,8 +30,10 @@ def _smaller(scenario: Scenario) -> Iterator[Scenario]:
         for start in range(0, len(steps), size):
             yield replace(scenario, steps=steps[:start] + steps[start + size :])
         size //= 2
+    needed = {(step.host, step.dev) for step in steps if not isinstance(step, AdvanceStep)}
+    needed |= {end for link in scenario.links for end in link}
     for name, spec in scenario.hosts.items():
-        for smaller in _smaller_hosts(spec, {step.dev for step in steps if not isinstance(step, AdvanceStep)}):
+        for smaller in _smaller_hosts(spec, {dev for host, dev in needed if host == name}):
             yield replace(scenario, hosts=scenario.hosts | {name: smaller})
 
 
@@ -59,8 +61,9 @@ def to_yaml(scenario: Scenario) -> str:
     """The scenario as a file; packets as hex, with what they are beside them."""
     lines = ["hosts:"]
     for spec in scenario.hosts.values():
-        lines += [f"  {spec.name}:", "    interfaces:"]
-        lines += [f"      {dev}: {json.dumps([str(one) for one in ones])}" for dev, ones in spec.interfaces.items()]
+        interfaces = {dev: [str(one) for one in ones] for dev, ones in spec.interfaces.items()}
+        lines += [f"  {spec.name}:", "    interfaces:" if interfaces else "    interfaces: {}"]
+        lines += [f"      {dev}: {json.dumps(addresses)}" for dev, addresses in interfaces.items()]
         for key in ("routes", "rules"):
             if getattr(spec, key):
                 lines.append(f"    {key}: {json.dumps(list(getattr(spec, key)))}")

@@ -1,12 +1,13 @@
 """Random packets for a machine, biased towards the addresses, lifetimes and sizes at which it decides differently."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
+from itertools import islice
 from random import Random
 from typing import Any
 
 from netlab.addresses import Prefix, parse_address
 from netlab.kernel.fuzz.conversations import Conversations
-from netlab.kernel.fuzz.machines import OUTSIDE, Features
+from netlab.kernel.fuzz.machines import OUTSIDE, Features, Link
 from netlab.packet import MF, Packet
 from netlab.scenario import DEFAULT_MTU, HostSpec, PacketStep
 
@@ -35,18 +36,44 @@ SCTP = 132  # netlab does not follow its connections: where they are tracked, it
 TALK = 0.85  # of the packets where connections are tracked belong to one
 
 
-class Traffic:
-    """The packets of one scenario."""
+def random_steps(
+    random: Random, hosts: Mapping[str, HostSpec], links: Iterable[Link], features: Features, count: int
+) -> Iterator[PacketStep]:
+    """That many packets for these hosts."""
+    linked = {end for link in links for end in link}
+    traffic = {
+        name: Traffic(random, spec, features, {dev for host, dev in linked if host == name})
+        for name, spec in hosts.items()
+    }
+    for name, one in traffic.items():
+        one.meet(address for other, spec in hosts.items() if other != name for address in _addresses(spec))
+    makers = list(traffic.values())
 
-    def __init__(self, random: Random, spec: HostSpec, features: Features) -> None:
+    def endless() -> Iterator[PacketStep]:
+        while True:
+            yield from random.choice(makers).next_steps()
+
+    return islice(endless(), count)
+
+
+def _addresses(spec: HostSpec) -> list[int]:
+    return [one.address for addresses in spec.interfaces.values() for one in addresses]
+
+
+class Traffic:
+    """The packets for one host."""
+
+    def __init__(self, random: Random, spec: HostSpec, features: Features, linked: Container[str] = ()) -> None:
         self._random = random
         self._spec = spec
         self._features = features
-        self._devs = list(spec.interfaces)
-        self._own = [one.address for addresses in spec.interfaces.values() for one in addresses]
+        self._devs = [dev for dev in spec.interfaces if dev not in linked]
+        self._own = _addresses(spec)
         self._near = self._neighbours()
         self._id = 0
-        self._conversations = Conversations(random, spec, local=features.local) if spec.conntrack == "on" else None
+        self._conversations: Conversations | None = None
+        if spec.conntrack == "on":
+            self._conversations = Conversations(random, spec, self._devs, local=features.local)
         self._protocols = [p for p in OTHER_PROTOCOLS if not (p == SCTP and self._conversations)]
 
     def _neighbours(self) -> list[int]:
@@ -63,22 +90,17 @@ class Traffic:
                 near.append(self._random.randrange(prefix.address, prefix.last + 1))
         return near or [OUTSIDE[0]]
 
-    def steps(self, count: int) -> Iterator[PacketStep]:
-        """That many packets, as steps."""
-        made = 0
-        while made < count:
-            for step in self._next():
-                yield step
-                made += 1
-                if made == count:
-                    return
+    def meet(self, others: Iterable[int]) -> None:
+        """Addresses elsewhere, which packets are sent to as well."""
+        self._near += others
 
-    def _next(self) -> Iterator[PacketStep]:
+    def next_steps(self) -> Iterator[PacketStep]:
+        """One packet, or the fragments of one."""
         random = self._random
         if self._conversations and random.random() < TALK:
             yield from self._said(self._conversations.next())
             return
-        local = self._features.local and random.random() < 0.2
+        local = not self._devs or (self._features.local and random.random() < 0.2)
         dev = None if local else random.choice(self._devs)
         packet = self._packet(dev)
         # A broadcast put together here is cut up again in another way while a socket still holds the copy of it.

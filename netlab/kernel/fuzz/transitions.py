@@ -13,6 +13,7 @@ from netlab.host import Host
 from netlab.kernel.fuzz.coverage import Coverage
 from netlab.names import Hook, Priority, Proto, TcpState, Verdict
 from netlab.packet import Packet, Tcp
+from netlab.topology import Network
 
 CELLS: Final = "cells of TCP's table"
 Cell = tuple[Direction, Kind, TcpState]
@@ -37,14 +38,14 @@ def name_of(cell: Cell) -> str:
     return f"{direction.name.lower()} {kind.name} in {state.name}"
 
 
-def watch(host: Host) -> Coverage:
-    """Counts, from now on, which cells the host's tracker looks up, by a hook function just in front of it."""
+def watch(net: Network) -> Coverage:
+    """Counts, from now on, which cells the hosts' trackers look up, by a hook function just in front of each."""
     reached: Coverage = Counter()
-    tracker = host.conntrack
-    if tracker is not None:
-        look = _Lookout(host, tracker, reached).look
-        for hook in (Hook.PRE_ROUTING, Hook.LOCAL_OUT):
-            host.register(hook, look, Priority.CONNTRACK - 1, "watch")
+    for host in net.hosts.values():
+        if host.conntrack is not None:
+            look = _Lookout(host, host.conntrack, reached).look
+            for hook in (Hook.PRE_ROUTING, Hook.LOCAL_OUT):
+                host.register(hook, look, Priority.CONNTRACK - 1, "watch")
     return reached
 
 
@@ -74,9 +75,8 @@ def summary(coverage: Mapping[tuple[str, str], int]) -> str:
     """How much of the table has been reached, what has not, and what cannot be."""
     missed = [name_of(cell) for cell in ALL if cell not in UNREACHABLE and not coverage.get((CELLS, name_of(cell)))]
     reachable = len(ALL) - len(UNREACHABLE)
-    lines = [
-        f"{CELLS}: {reachable - len(missed)} of {reachable} reached" + (f", not {', '.join(missed)}" * bool(missed))
-    ]
+    but = f", not {', '.join(missed)}" if missed else ""
+    lines = [f"{CELLS}: {reachable - len(missed)} of {reachable} reached{but}"]
     for why, count in Counter(UNREACHABLE.values()).items():
         lines.append(f"  {count} more cannot be: {why}")
     return "\n".join(lines)

@@ -1,0 +1,264 @@
+"""The command line of conntrack(8): read, refused in the real command's words, and compared with entries."""
+
+import re
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any, Final, NamedTuple
+
+from netlab.addresses import parse_address
+from netlab.conntrack.entry import Entry, Status
+from netlab.conntrack.events import Kind
+from netlab.conntrack.text import NUMBERS, SUMMARY
+from netlab.conntrack.tuples import Direction
+from netlab.names import PROTOCOL_NAMES, NetlabError, Proto, TcpState
+
+TRY_HELP: Final = "Try `conntrack -h' or 'conntrack --help' for more information."
+LONGEST_PREFIX: Final = 32
+
+
+class Output(NamedTuple):
+    """What a command printed, on both of its streams, and its exit status."""
+
+    out: str
+    err: str = ""
+    status: int = 0
+
+    def __str__(self) -> str:
+        return "\n".join(part for part in (self.out, self.err) if part)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
+
+
+class Refused(Exception):
+    """The command line cannot be done; the text is conntrack's own."""
+
+    def __init__(self, problem: str, status: int = 2) -> None:
+        super().__init__(problem)
+        self.output = Output("", f"{SUMMARY}{problem}" + (f"\n{TRY_HELP}" if status == 2 else ""), status)
+
+
+COMMANDS: Final = {
+    "-L": "list", "-G": "get", "-D": "delete", "-U": "update", "-E": "events", "-F": "flush", "-C": "count",
+    "-S": "stats", "-V": "version",
+    "--dump": "list", "--get": "get", "--delete": "delete", "--update": "update", "--event": "events",
+    "--flush": "flush", "--count": "count", "--stats": "stats", "--version": "version",
+}  # fmt: skip
+TABLES: Final = ("conntrack", "expect")
+
+# An option's own name, by all of its spellings.
+OPTIONS: Final = {
+    "-s": "src", "--src": "src", "--orig-src": "src", "-d": "dst", "--dst": "dst", "--orig-dst": "dst",
+    "-r": "reply-src", "--reply-src": "reply-src", "-q": "reply-dst", "--reply-dst": "reply-dst",
+    "-p": "protonum", "--proto": "protonum", "--protonum": "protonum", "-u": "status", "--status": "status",
+    "-m": "mark", "--mark": "mark", "-o": "output", "--output": "output", "-t": "timeout", "--timeout": "timeout",
+    "-e": "event-mask", "--event-mask": "event-mask",
+}  # fmt: skip
+_PORTS = {
+    "--sport": "sport", "--orig-port-src": "sport", "--dport": "dport", "--orig-port-dst": "dport",
+    "--reply-port-src": "reply-sport", "--reply-port-dst": "reply-dport",
+}  # fmt: skip
+_KEYS = {"--srckey": "sport", "--dstkey": "dport", "--reply-key-src": "reply-sport", "--reply-key-dst": "reply-dport"}
+_ICMP = {"--icmp-type": "type", "--icmp-code": "code", "--icmp-id": "id"}
+OPTIONS_OF: Final[dict[int, dict[str, str]]] = {
+    Proto.TCP: _PORTS | {"--state": "state"}, Proto.UDP: _PORTS, 136: _PORTS, 132: _PORTS, 33: _PORTS,
+    47: _KEYS, Proto.ICMP: _ICMP,
+}  # fmt: skip
+
+_FILTERS = frozenset({"src", "dst", "reply-src", "reply-dst", "protonum", "status", "mark"})
+TAKES: Final = {
+    "list": _FILTERS | {"output"}, "get": _FILTERS | {"output"}, "delete": _FILTERS | {"output", "timeout"},
+    "update": _FILTERS | {"output", "timeout"}, "events": _FILTERS | {"output", "event-mask"},
+    "flush": frozenset(), "count": frozenset(), "stats": frozenset(), "version": frozenset(),
+}  # fmt: skip
+"""The options that each command takes; with -p come those of the protocol."""
+
+STATUSES: Final = {
+    "ASSURED": Status.ASSURED, "SEEN_REPLY": Status.SEEN_REPLY, "EXPECTED": Status.EXPECTED,
+    "FIXED_TIMEOUT": Status.FIXED_TIMEOUT,
+}  # fmt: skip
+OUTPUTS: Final = ("extended", "id", "timestamp")
+EVENTS: Final = {"NEW": Kind.NEW, "UPDATES": Kind.UPDATE, "DESTROY": Kind.DESTROY}
+
+
+@dataclass
+class Call:
+    """A command line, read: the command, its table, and the options by their own names."""
+
+    command: str
+    table: str
+    options: dict[str, str] = field(default_factory=dict)
+    proto: int | None = None
+
+    def flag(self, name: str) -> bool:
+        """Whether -o asks for it."""
+        return name in self.options.get("output", "").split(",")
+
+
+def parse(line: str | Sequence[str]) -> Call:
+    """Read a command line, with or without the word `conntrack` in front.
+
+    Raises:
+        Refused: as the real command refuses it.
+        NetlabError: quotation marks that do not end.
+    """
+    try:
+        words = shlex.split(line) if isinstance(line, str) else list(line)
+    except ValueError as problem:
+        raise NetlabError(f"conntrack: {problem}") from None
+    if words[:1] == ["conntrack"]:
+        del words[0]
+    commands: list[str] = []
+    call = Call("", TABLES[0])
+    given = iter(words)
+    for word in given:
+        if word in COMMANDS:
+            commands.append(COMMANDS[word])
+        elif word.startswith("-"):
+            _option(call, word, given)
+        elif commands and word in TABLES:
+            call.table = word
+        else:
+            raise Refused(f"unknown type `{word}'" if commands else f"Bad parameter `{word}'")
+    if len(commands) > 1:
+        raise Refused("Invalid commands combination")
+    call.command = commands[0] if commands else ""
+    takes: frozenset[str] | set[str] = TAKES.get(call.command, frozenset())
+    if call.table == "expect":
+        takes = frozenset()
+    for name in call.options:
+        if name in _NAMES and name not in takes:
+            raise Refused(f"Illegal option `--{name}' with this command")
+    if not call.command:
+        raise Refused("a command is needed: -L -G -D -U -E -F -C -S")
+    return call
+
+
+_NAMES: Final = frozenset(OPTIONS.values())
+
+
+def _option(call: Call, word: str, rest: Iterator[str]) -> None:
+    """One option with its value: `-p tcp`, `-ptcp`, `--sport 80` or `--sport=80`."""
+    known = OPTIONS | OPTIONS_OF.get(-1 if call.proto is None else call.proto, {})
+    key, equals, value = word.partition("=") if word.startswith("--") else (word[:2], word[2:], word[2:])
+    if key not in known:
+        raise Refused(f"unknown option `{key}'")
+    if not equals:
+        try:
+            value = next(rest)
+        except StopIteration:
+            raise Refused(f"option `{key}' requires an argument") from None
+    name = known[key]
+    call.options[name] = value
+    if name == "protonum":
+        call.proto = _protocol(value)
+    elif name == "output":
+        each(value, OUTPUTS)
+    elif name == "event-mask":
+        each(value, EVENTS)
+    elif name == "status":
+        each(value.upper(), [*STATUSES, "UNREPLIED"])
+    elif name == "state" and value not in TcpState.__members__ and value != "LISTEN":
+        raise Refused(f"unknown TCP state `{value}'")
+    elif name in ADDRESSES:
+        network(value)
+
+
+ADDRESSES: Final = {"src": ("original", "saddr"), "dst": ("original", "daddr"),
+                     "reply-src": ("reply", "saddr"), "reply-dst": ("reply", "daddr")}  # fmt: skip
+
+
+def each(value: str, known: Sequence[str] | dict[str, Any]) -> list[str]:
+    """The words between the commas, all of them known ones."""
+    for word in value.split(","):
+        if word not in known:
+            raise Refused(f"Bad parameter `{word}'")
+    return value.split(",")
+
+
+def _protocol(value: str) -> int:
+    number = PROTOCOL_NAMES.get(value.lower(), NUMBERS.get(value.lower()))
+    if number is None and value.isdecimal() and int(value) <= 255:
+        number = int(value)
+    if number is None:
+        raise Refused(f"`{value}' unsupported protocol")
+    return number
+
+
+def network(value: str) -> tuple[int, int]:
+    """An address and its netmask."""
+    address, slash, length = value.partition("/")
+    if slash and not (length.isdecimal() and int(length) <= LONGEST_PREFIX):
+        raise Refused("Invalid netmask")
+    try:
+        number = parse_address(address)
+    except NetlabError:
+        raise Refused(f"Invalid IP address `{value}'") from None
+    mask = ~0 << LONGEST_PREFIX - int(length) if slash else -1
+    return number & mask, mask
+
+
+_C_NUMBER = re.compile(r"\s*(0[xX][0-9a-fA-F]+|\d+)")
+
+
+def c_number(value: str) -> int:
+    """As strtoul(3) reads it."""
+    found = _C_NUMBER.match(value)
+    return int(found[1], 16 if found[1][:2] in ("0x", "0X") else 10) if found else 0
+
+
+def mark_and_mask(value: str) -> tuple[int, int]:
+    """A mark and its mask."""
+    mark, slash, mask = value.partition("/")
+    return c_number(mark), c_number(mask) if slash else 0xFFFFFFFF
+
+
+# ---------------------------------------------------------------- which entries are meant
+
+
+def matches(call: Call, entry: Entry) -> bool:
+    """Whether the options mean that entry."""
+    return all(_CHECKS[name](value, entry) for name, value in call.options.items() if name in _CHECKS)
+
+
+def _has_status(value: str, entry: Entry) -> bool:
+    wanted = value.upper().split(",")
+    bits = sum(STATUSES[word] for word in wanted if word in STATUSES)
+    unreplied = "UNREPLIED" not in wanted or not entry.status & Status.SEEN_REPLY
+    return entry.status & bits == bits and unreplied
+
+
+def _has_mark(value: str, entry: Entry) -> bool:
+    mark, mask = mark_and_mask(value)
+    return entry.mark & mask == mark
+
+
+def _has_address(name: str) -> Callable[[str, Entry], bool]:
+    which, part = ADDRESSES[name]
+
+    def check(value: str, entry: Entry) -> bool:
+        address, mask = network(value)
+        return bool(getattr(getattr(entry, which), part) & mask == address)
+
+    return check
+
+
+def _has_port(direction: Direction, part: str) -> Callable[[str, Entry], bool]:
+    return lambda value, entry: bool(getattr(entry.tuple(direction), part) == c_number(value))
+
+
+def _has_icmp(place: int) -> Callable[[str, Entry], bool]:
+    return lambda value, entry: entry.original.icmp[place] == c_number(value)
+
+
+_CHECKS: Final[dict[str, Callable[[str, Entry], bool]]] = {
+    "protonum": lambda value, entry: entry.original.proto == _protocol(value),
+    "status": _has_status,
+    "mark": _has_mark,
+    "state": lambda value, entry: entry.state is not None and entry.state.name == value,
+    "sport": _has_port(Direction.ORIGINAL, "sport"), "dport": _has_port(Direction.ORIGINAL, "dport"),
+    "reply-sport": _has_port(Direction.REPLY, "sport"), "reply-dport": _has_port(Direction.REPLY, "dport"),
+    "type": _has_icmp(0), "code": _has_icmp(1), "id": _has_icmp(2),
+} | {name: _has_address(name) for name in ADDRESSES}  # fmt: skip
