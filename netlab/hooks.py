@@ -223,7 +223,7 @@ class Hooks:
                 return
             at = walk.at
         if passed:
-            passed.verdict, passed.packet = "ACCEPT", skb.packet
+            passed.verdict, passed.packet, passed.state = "ACCEPT", skb.packet, skb.ctstate
         okfn(skb)
 
     def _go_on(self, walk: Walk) -> None:
