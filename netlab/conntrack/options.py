@@ -56,6 +56,11 @@ OPTIONS: Final = {
     "-m": "mark", "--mark": "mark", "-o": "output", "--output": "output", "-t": "timeout", "--timeout": "timeout",
     "-e": "event-mask", "--event-mask": "event-mask",
 }  # fmt: skip
+LEFT_OUT: Final = frozenset({
+    "-I", "-A", "-n", "--src-nat", "-g", "--dst-nat", "-j", "--any-nat", "-z", "--zero", "-l", "--label", "-f",
+    "--family", "-w", "--zone", "-c", "--secmark", "-b", "--buffer-size", "--mask-src", "--mask-dst", "-h", "--help",
+})  # fmt: skip
+"""What the real command has, and this one does not."""
 _PORTS = {
     "--sport": "sport", "--orig-port-src": "sport", "--dport": "dport", "--orig-port-dst": "dport",
     "--reply-port-src": "reply-sport", "--reply-port-dst": "reply-dport",
@@ -143,6 +148,8 @@ def _option(call: Call, word: str, rest: Iterator[str]) -> None:
     """One option with its value: `-p tcp`, `-ptcp`, `--sport 80` or `--sport=80`."""
     known = OPTIONS | OPTIONS_OF.get(-1 if call.proto is None else call.proto, {})
     key, equals, value = word.partition("=") if word.startswith("--") else (word[:2], word[2:], word[2:])
+    if key in LEFT_OUT:
+        raise Refused(f"netlab's conntrack does not have `{key}'")
     if key not in known:
         raise Refused(f"unknown option `{key}'")
     if not equals:

@@ -7,15 +7,18 @@ Sources: conntrack(8) 1.4.7, what it and the kernel print; nf_conntrack_standalo
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from netlab.addresses import parse_address
 from netlab.conntrack.entry import Entry, Status
 from netlab.conntrack.tuples import GRE, WITH_PORTS, FlowTuple
 from netlab.names import NetlabError, Proto, TcpState
+
+if TYPE_CHECKING:
+    import pandas
 
 NAMES: Final = {1: "icmp", 6: "tcp", 17: "udp", 33: "dccp", 47: "gre", 132: "sctp", 136: "udplite"}
 NUMBERS: Final = {name: number for number, name in NAMES.items()}
@@ -73,14 +76,13 @@ class Line:
 
     def row(self) -> dict[str, Any]:
         """For a table: what a reader looks for, by name."""
-        first, second = self.original, self.reply
         names = ("packets", "bytes"), ("reply packets", "reply bytes")
         pairs = zip(names, self.counters, strict=True) if self.counters else ()
         counted = {name: count for both in pairs for name, count in zip(*both, strict=True)}
         return {
             "proto": NAMES.get(self.proto, str(self.proto)), "timeout": self.timeout, "state": self.state,
-            "original": _words(first), "reply": _words(second), "flags": " ".join(sorted(self.flags)), **self.extra,
-            **counted,
+            **_fields("", self.original), **_fields("reply ", self.reply), "flags": " ".join(sorted(self.flags)),
+            **self.extra, **counted,
         }  # fmt: skip
 
     def _repr_html_(self) -> str:
@@ -127,13 +129,20 @@ def parse_lines(text: str) -> list[Line]:
     """
     lines = []
     for number, text_line in enumerate(text.splitlines(), 1):
-        if not text_line.strip() or SUMMARY in text_line:
+        if not text_line.strip() or text_line.startswith("conntrack v"):
             continue
         try:
             lines.append(parse_line(text_line))
         except ConntrackTextError as problem:
             raise ConntrackTextError(f"line {number}, {problem}") from None
     return lines
+
+
+def frame(lines: Iterable[Line]) -> "pandas.DataFrame":
+    """One row an entry as a pandas frame: proto, timeout, state, the tuples field by field, flags, and the rest."""
+    import pandas
+
+    return pandas.DataFrame([line.row() for line in lines])
 
 
 def parse_line(text: str) -> Line:
@@ -272,6 +281,12 @@ def _words(flow: FlowTuple) -> str:
     if name == "gre":
         return f"{flow._replace(proto=0).words()} srckey={flow.sport:#x} dstkey={flow.dport:#x}"
     return flow.words()
+
+
+def _fields(prefix: str, flow: FlowTuple) -> dict[str, str | int]:
+    """The words of a tuple by name; numbers as numbers."""
+    pairs = (word.split("=") for word in _words(flow).split())
+    return {prefix + key: int(value) if value.isdecimal() else value for key, value in pairs}
 
 
 def proc_line(entry: Entry, now: float, use: int = 1) -> str:

@@ -8,6 +8,7 @@ LOCAL_IN, POST_ROUTING   last  its helper reads it; a new flow enters the table:
 
 from collections import deque
 from html import escape
+from typing import TYPE_CHECKING
 
 from netlab.conntrack.entry import Entry, Status
 from netlab.conntrack.events import KEPT, Event, Kind, Statistics
@@ -15,7 +16,7 @@ from netlab.conntrack.expectations import LIFETIME, Expectation, ExpectationKey,
 from netlab.conntrack.ftp import HELPERS, Announcement, Partial
 from netlab.conntrack.protocols import Outcome, Protocols
 from netlab.conntrack.table import ConntrackTable, direction_of
-from netlab.conntrack.text import Line, line_of
+from netlab.conntrack.text import Line, frame, line_of
 from netlab.conntrack.timeouts import PREFIX
 from netlab.conntrack.tuples import Direction, FlowTuple, invert, tuple_of
 from netlab.hooks import HookState
@@ -24,6 +25,9 @@ from netlab.names import CtState, Hook, Proto, Verdict
 from netlab.packet import ICMP_ERRORS, Icmp, Packet, Tcp
 from netlab.skb import Skb
 from netlab.trace import Logged
+
+if TYPE_CHECKING:
+    import pandas
 
 
 class Conntrack:
@@ -106,6 +110,10 @@ class Conntrack:
             if entry.master:
                 users[entry.master] = users.get(entry.master, 1) + 1
         return [line_of(entry, self.now, use=users.get(entry, 1)) for entry in self.table]
+
+    def frame(self) -> "pandas.DataFrame":
+        """The living entries as a pandas frame."""
+        return frame(self.lines())
 
     def delete(self, entry: Entry, by: str = "") -> None:
         """Forget an entry, as `conntrack -D` has it done; `by` says for whom."""
