@@ -179,9 +179,9 @@ class Host(Machine):
         """Do what has fallen due now that the clock has moved: give up on fragments that never became whole."""
         self._input.give_up_fragments()
 
-    def arrive(self, dev: str, packet: Packet, number: int, looped: bool = False) -> None:
+    def arrive(self, dev: str, packet: Packet, number: int, looped: bool = False, to_all: bool = False) -> None:
         """A frame out of a link or out of `lo`, within a step: what `receive` and the wires call."""
-        self._input.arrive(dev, packet, number, looped)
+        self._input.arrive(dev, packet, number, looped, to_all)
 
     def _changed(self, walk: Walk, before: Packet) -> bool:
         return self._output.changed(walk, before)

@@ -34,8 +34,8 @@ class Machine:
         self._peers = Peers()
         self._last_ip_id = 0
 
-    def arrive(self, dev: str, packet: Packet, number: int, looped: bool = False) -> None:
-        """A frame comes in by that interface; `looped` if it is this host's own, with its route."""
+    def arrive(self, dev: str, packet: Packet, number: int, looped: bool = False, to_all: bool = False) -> None:
+        """A frame comes in; `looped` if it is this host's own, with its route, `to_all` if it is not for it alone."""
         raise NotImplementedError
 
     def owns(self, address: int) -> bool:

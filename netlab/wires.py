@@ -22,7 +22,7 @@ class Receiver(Protocol):
 
     name: str
 
-    def arrive(self, dev: str, packet: Packet, number: int, looped: bool) -> None: ...
+    def arrive(self, dev: str, packet: Packet, number: int, looped: bool, to_all: bool) -> None: ...
 
     def owns(self, address: int) -> bool: ...
 
@@ -66,9 +66,11 @@ class Wires:
         self.peers[ends[0]] = other
         self.peers[ends[1]] = one
 
-    def carry(self, host: Receiver, dev: str, packet: Packet, number: int, *, looped: bool = False) -> None:
-        """Put a frame into that host's interface, when its turn comes."""
-        self.pending.append((host.arrive, (dev, packet, number, looped)))
+    def carry(
+        self, host: Receiver, dev: str, packet: Packet, number: int, *, looped: bool = False, to_all: bool = False
+    ) -> None:
+        """Put a frame into that host's interface, when its turn comes; `to_all`: it is for everybody on the link."""
+        self.pending.append((host.arrive, (dev, packet, number, looped, to_all)))
 
     def later(self, work: Callable[[], None]) -> None:
         """Do this once the work at hand is done."""
