@@ -41,7 +41,10 @@ class IpOutput:
         skb = Skb(packet, self.host.wires.new_number())
         if awaited:
             skb.sender = lambda errno, why: self.host.refuse(skb, errno, why)
-        self.local_out(skb, self._route(packet.daddr, source, packet), by)
+        decision = self._route(packet.daddr, source, packet)
+        if not packet.daddr:  # 0.0.0.0 is this host; only who writes his own headers can leave it in there
+            skb.packet = packet.with_(dst=decision.dst)
+        self.local_out(skb, decision, by)
 
     def send_raw(self, packet: Packet) -> None:
         """Send a packet as a raw socket with IP_HDRINCL does (raw_send_hdrinc): see `Host.send`."""
