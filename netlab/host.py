@@ -219,9 +219,9 @@ class Host(Machine):
         if self.conntrack is not None:
             self.conntrack.collect()
 
-    def arrive(self, dev: str, packet: Packet, number: int, looped: Skb | None = None) -> None:
+    def arrive(self, dev: str, packet: Packet, number: int, looped: Skb | None = None, to_all: bool = False) -> None:
         """A frame out of a link or out of `lo`, within a step: what `receive` and the wires call."""
-        self._input.arrive(dev, packet, number, looped)
+        self._input.arrive(dev, packet, number, looped, to_all)
 
     def _changed(self, walk: Walk, before: Packet) -> bool:
         return self._output.changed(walk, before)

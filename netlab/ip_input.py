@@ -52,7 +52,7 @@ class IpInput:
         self._remembered: dict[tuple[int, int, str | None, int, int, int], InputDecision] = {}
         self._remembered_for: tuple[object, int] = (None, 0)
 
-    def arrive(self, dev: str, packet: Packet, number: int, looped: Skb | None = None) -> None:
+    def arrive(self, dev: str, packet: Packet, number: int, looped: Skb | None = None, to_all: bool = False) -> None:
         """A frame out of the wire, or out of `lo` with the route of its sending side (ip_rcv)."""
         if record := self.host.wires.record:
             record(Received(number, self.host.name, dev, packet))
@@ -61,6 +61,7 @@ class IpInput:
             skb.looped = True
             if looped.ctstate is not CtState.INVALID:  # which only says that there is no flow
                 skb.ct, skb.direction, skb.ctstate = looped.ct, looped.direction, looped.ctstate
+        skb.to_all = to_all
         if packet.checksum is not None:
             self.host.drop(skb, DropReason.IP_CSUM, "the header checksum is wrong")
             return
@@ -167,6 +168,9 @@ class IpInput:
         """For somebody else (ip_forward): the checks, one hop less to live, and out by FORWARD."""
         packet, decision = skb.packet, skb.decision
         assert decision is not None and decision.route is not None and decision.route.dev is not None
+        if skb.to_all:
+            self.host.drop(skb, DropReason.NOT_SPECIFIED, "its frame was for everybody: not to be passed on")
+            return
         if packet.ttl <= 1:
             self._output.report(icmp.Error(icmp.TIME_EXCEEDED, 0), skb)
             self.host.drop(skb, DropReason.IP_INHDR, f"its ttl of {packet.ttl} does not last for another hop")

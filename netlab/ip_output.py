@@ -41,7 +41,10 @@ class IpOutput:
         skb = Skb(packet, self.host.wires.new_number())
         if awaited:
             skb.sender = lambda errno, why: self.host.refuse(skb, errno, why)
-        self.local_out(skb, self._route(packet.daddr, source, packet), by)
+        decision = self._route(packet.daddr, source, packet)
+        if not packet.daddr:  # 0.0.0.0 is this host; only who writes his own headers can leave it in there
+            skb.packet = packet.with_(dst=decision.dst)
+        self.local_out(skb, decision, by)
 
     def send_raw(self, packet: Packet) -> None:
         """Send a packet as a raw socket with IP_HDRINCL does (raw_send_hdrinc): see `Host.send`."""
@@ -122,7 +125,7 @@ class IpOutput:
 
     def _loop_back(self, skb: Skb) -> None:
         assert skb.dev_out is not None
-        self.host.wires.carry(self.host, skb.dev_out, skb.packet, skb.number, looped=skb)
+        self.host.wires.carry(self.host, skb.dev_out, skb.packet, skb.number, looped=skb, to_all=True)
 
     def _finish_output(self, skb: Skb) -> None:
         """Cut it to the interface's size if need be, and let it go (ip_finish_output)."""
@@ -158,7 +161,7 @@ class IpOutput:
             to = None if next_hop is None else format_address(next_hop)
             record(Sent(number, self.host.name, dev, packet, to, f"{peer.host.name}:{peer.dev}" if peer else None))
         if peer:
-            self.host.wires.carry(peer.host, peer.dev, packet, number)
+            self.host.wires.carry(peer.host, peer.dev, packet, number, to_all=skb.dev_in is None and not skb.unicast)
 
     def _give_up(self, skb: Skb, dev: str, next_hop: int) -> None:
         """Nobody has the next hop's address. A real machine asks for three seconds first."""
@@ -177,7 +180,7 @@ class IpOutput:
     def report(self, error: icmp.Error, skb: Skb) -> None:
         """Tell the sender of a packet what went wrong with it, where that is allowed (icmp_send)."""
         packet = skb.packet
-        if not skb.unicast or not icmp.may_be_reported(packet):
+        if not skb.unicast or skb.to_all or not icmp.may_be_reported(packet):
             return
         passing = skb.options is not None and skb.options.next_hop is not None
         local = skb.looped or self.host.fib.address_type(packet.daddr) is RouteType.LOCAL

@@ -34,8 +34,8 @@ class Machine:
         self._peers = Peers()
         self._last_ip_id = 0
 
-    def arrive(self, dev: str, packet: Packet, number: int, looped: Skb | None = None) -> None:
-        """A frame comes in by that interface; `looped` is the host's own, come back over `lo`."""
+    def arrive(self, dev: str, packet: Packet, number: int, looped: Skb | None = None, to_all: bool = False) -> None:
+        """A frame comes in; `looped` is this host's own, with its route, `to_all`: it is not for this host alone."""
         raise NotImplementedError
 
     def owns(self, address: int) -> bool:

@@ -24,6 +24,7 @@ class Skb:
         decision: the route it was given.
         looped: it came over `lo`, and brought its route along.
         unicast: it is for one host; no errors are sent about broadcasts.
+        to_all: its frame was addressed to everybody on the link.
         options: what was found in its IP options; None if it has none, or was made here.
         redirect: its sender would have a shorter way.
         pieces: the sizes in bytes of the fragments it was put together from, the IP header included; just the largest
@@ -40,6 +41,7 @@ class Skb:
     decision: Decision | OutputDecision | None = None
     looped = False
     unicast = True
+    to_all = False
     options: Options | None = None
     redirect = False
     pieces: tuple[int, ...] = ()

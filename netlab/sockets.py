@@ -145,7 +145,7 @@ class Sockets:
     def _tcp(self, skb: Skb) -> None:
         """net/ipv4/tcp_ipv4.c, tcp_v4_rcv."""
         packet = skb.packet
-        if skb.looped and not skb.unicast:
+        if skb.to_all:
             return self._host.drop(skb, DropReason.NOT_SPECIFIED, "TCP does not speak to everybody")
         segment = packet.l4
         if not isinstance(segment, Tcp):

@@ -336,17 +336,26 @@ class Trace:
     def _repr_html_(self) -> str:
         parts = []
         for number, step in enumerate(self.steps):
-            rows = "".join(
-                f"<tr><td>{event.number}</td><td>{escape(event.host)}</td><td>{type(event).__name__.lower()}</td>"
-                f'<td style="text-align:left">{escape(str(event))}</td></tr>'
-                for event in step.events
+            rows = "".join(_table_row(event) for event in step.events)
+            head = "".join(
+                f'<th scope="col" {_LEFT}>{name}</th>' for name in ("packet", "host", "event", "what happened")
             )
             parts.append(
-                f"<table><caption>step {number}: {escape(step.title)}</caption>"
-                '<thead><tr><th scope="col">packet</th><th scope="col">host</th><th scope="col">event</th>'
-                f'<th scope="col">what happened</th></tr></thead><tbody>{rows}</tbody></table>'
+                f"<table><caption {_LEFT}>step {number}: {escape(step.title)}</caption>"
+                f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
             )
         return "".join(parts)
+
+
+_LEFT = 'style="text-align:left"'  # JupyterLab by itself puts what stands in tables to the right
+
+
+def _table_row(event: Event) -> str:
+    kind = type(event)
+    cells = (str(event.number), escape(event.host), kind.__name__.lower(), escape(str(event)))
+    *first, last = cells
+    indent = f"text-align:left;padding-left:{0.5 + len(_INDENT[kind]) / 2}em"
+    return f'<tr>{"".join(f"<td {_LEFT}>{cell}</td>" for cell in first)}<td style="{indent}">{last}</td></tr>'
 
 
 _INDENT: dict[type, str] = dict.fromkeys((Received, Emitted, Sent, Delivered, Dropped, Refused, Logged), "")

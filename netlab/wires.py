@@ -25,7 +25,7 @@ class Receiver(Protocol):
 
     name: str
 
-    def arrive(self, dev: str, packet: Packet, number: int, looped: "Skb | None") -> None: ...
+    def arrive(self, dev: str, packet: Packet, number: int, looped: "Skb | None", to_all: bool) -> None: ...
 
     def owns(self, address: int) -> bool: ...
 
@@ -69,9 +69,21 @@ class Wires:
         self.peers[ends[0]] = other
         self.peers[ends[1]] = one
 
-    def carry(self, host: Receiver, dev: str, packet: Packet, number: int, *, looped: "Skb | None" = None) -> None:
-        """Put a frame into that host's interface, when its turn comes; `looped` is a host's own, coming back to it."""
-        self.pending.append((host.arrive, (dev, packet, number, looped)))
+    def carry(
+        self,
+        host: Receiver,
+        dev: str,
+        packet: Packet,
+        number: int,
+        *,
+        looped: "Skb | None" = None,
+        to_all: bool = False,
+    ) -> None:
+        """Put a frame into that host's interface, when its turn comes.
+
+        `looped` is a host's own, coming back to it; `to_all`: it is for everybody on the link.
+        """
+        self.pending.append((host.arrive, (dev, packet, number, looped, to_all)))
 
     def later(self, work: Callable[[], None]) -> None:
         """Do this once the work at hand is done."""

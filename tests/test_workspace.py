@@ -4,8 +4,11 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import time
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -167,6 +170,20 @@ def test_without_jupyterlab_the_line_says_how_to_get_it(folder: Path, monkeypatc
         lab.serve(folder, folder / "01_hooks/01_hooks.ipynb", browser=False)
 
 
+def wait_for(address: str, seconds: float = 30) -> None:
+    """JupyterLab prints its address a moment before it listens there."""
+    parts = urllib.parse.urlsplit(address)
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection((parts.hostname or "", parts.port or 0), timeout=5).close()
+            return
+        except ConnectionRefusedError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
+
+
 @pytest.fixture
 def served(folder: Path) -> Iterator[str]:
     """The address that `python -m netlab lab` prints where there is no browser."""
@@ -180,7 +197,9 @@ def served(folder: Path) -> Iterator[str]:
     ) as process:
         try:
             assert process.stderr is not None
-            yield next(line.strip() for line in process.stderr if re.match(r"\s*http://127\.0\.0\.1:", line))
+            address = next(line.strip() for line in process.stderr if re.match(r"\s*http://127\.0\.0\.1:", line))
+            wait_for(address)
+            yield address
         finally:
             process.send_signal(signal.SIGTERM)
             process.communicate(timeout=30)

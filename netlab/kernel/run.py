@@ -22,6 +22,7 @@ from netlab.scenario import AdvanceStep, PacketStep, Scenario
 from netlab.trace import UNKNOWN, Logged, Received, Refused, Sent, Step, Trace
 
 _QUIET = 0.005  # seconds
+_LOOK_AGAIN = 0.001
 _PATIENCE = 1.0  # seconds for a next hop to be found, or given up
 _TICKS = 6  # CLOCK_MONOTONIC_COARSE: the time of the last timer tick (clock_gettime(2))
 
@@ -96,9 +97,9 @@ class _Run:
         self.numbers = InitialNumbers()
         self.listeners = [Listeners(name, machine.namespace, machine.spec.listen) for name, machine in machines.items()]
         self.peers = {ends[side]: ":".join(ends[1 - side]) for ends in network.scenario.links for side in (0, 1)}
-        # With open interfaces alone the kernel has done all its work when a packet socket's send returns.
+        # TCP has timers; all else the kernel has done when a marker has crossed, but for next hops it asks for.
         tcp = any(proto == "tcp" for spec in specs for proto, _ in spec.listen)
-        self.quiet = _QUIET if self.peers or tcp else 0.0
+        self.quiet = _QUIET if tcp else 0.0
 
     def steps(self) -> Iterator[Step]:
         list(self.probes.read())
@@ -116,10 +117,16 @@ class _Run:
             self._settle(recorder)
             done.events += recorder.close()
             for event in done.events:
-                if isinstance(event, Sent):
+                if isinstance(event, Sent) and self._is_own(event):
                     self.numbers.learn(event.host, event.packet)
             _logged.extend(time.monotonic() for event in done.events if isinstance(event, Logged))
             yield done
+
+    def _is_own(self, sent: Sent) -> bool:
+        """Whether it comes from a listener of the host itself, which may also pass on what others say."""
+        packet, machine = sent.packet, self.network.machines[sent.host]
+        addresses = (one.address for ones in machine.spec.interfaces.values() for one in ones)
+        return ("tcp", packet.sport) in machine.spec.listen and packet.saddr in addresses
 
     def entries(self) -> dict[str, list[str]]:
         """The connections of each host that tracks them, as `conntrack -L` prints them."""
@@ -168,8 +175,8 @@ class _Run:
             if events or frames or received:
                 quiet = self.quiet
             elif patience > 0 and self.peers and recorder.awaits(self.peers):
-                time.sleep(_QUIET)
-                patience -= _QUIET
+                time.sleep(_LOOK_AGAIN)
+                patience -= _LOOK_AGAIN
             elif quiet:
                 time.sleep(quiet)
                 quiet = 0.0

@@ -54,7 +54,7 @@ def test_a_seed_is_a_scenario() -> None:
 
 def test_features_are_left_out() -> None:
     plain = Features(
-        rules=False, sysctls=False, mtu=False, options=False, fragments=False, malformed=False, local=False
+        rules=False, sysctls=False, mtu=False, options=False, fragments=False, malformed=False, local=False, links=False
     )
     for n in range(20):
         scenario = random_scenario(f"plain/{n}", 50, plain)

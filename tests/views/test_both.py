@@ -243,7 +243,7 @@ def test_a_scenario_comes_as_text_as_a_file_or_as_itself() -> None:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ("hosts:\n  a: {interface: {}}\n", "scenario:2:18: unknown key 'interface'"),
+        ("hosts:\n  a: {interface: {}}\n", "scenario:2:7: unknown key 'interface'"),
         ("nowhere.yaml", "nowhere.yaml: No such file"),
     ],
 )

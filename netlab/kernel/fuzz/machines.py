@@ -36,14 +36,15 @@ Link = tuple[tuple[str, str], tuple[str, str]]
 
 def random_network(random: Random, features: Features) -> tuple[dict[str, HostSpec], tuple[Link, ...]]:
     """One machine under test, or now and then some of them in a row, each with open interfaces of its own."""
-    if not features.links or random.random() < 0.85:
+    if not features.links or random.random() < 0.9:
         return {HOST: random_machine(random, features)}, ()
     names = [f"host{n}" for n in range(random.choice((2, 2, 3, 4)))]
     joints: list[Interfaces] = [{} for _ in names]
     ways: list[list[str]] = [[] for _ in names]
     for n in range(len(names) - 1):
         length = random.choice((24, 24, 25, 30, 31))
-        left, right = (InterfaceAddress(parse_address(f"10.{100 + n}.0.{last}"), length) for last in (2, 3))
+        ends = (2, 3) if length == 31 else (1, 2)
+        left, right = (InterfaceAddress(parse_address(f"10.{100 + n}.0.{last}"), length) for last in ends)
         joints[n]["right"], joints[n + 1]["left"] = (left,), (right,)
         for here, gateway, beyond in ((n, right, range(n + 1, len(names))), (n + 1, left, range(n + 1))):
             if random.random() < 0.3:

@@ -1,23 +1,27 @@
 """From a scenario on which the worlds disagree to a smallest one, and that one as a file."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from netlab.scenario import AdvanceStep, HostSpec, Scenario
 
 
-def shrink(scenario: Scenario, differs: Callable[[Scenario], bool], *, tries: int = 200) -> Scenario:
-    """Takes away what the disagreement does not need, as long as `differs` says that it is still there."""
+def shrink(scenario: Scenario, differs: Callable[[Scenario], bool], *, seconds: float = 20.0) -> Scenario:
+    """Takes away what the disagreement does not need, as long as `differs` says that it is still there.
+
+    After so many seconds it gives back the smallest scenario found by then.
+    """
+    deadline = time.monotonic() + seconds
     smallest, found = scenario, True
-    while found and tries:
+    while found:
         found = False
         for candidate in _smaller(smallest):
-            tries -= 1
+            if time.monotonic() > deadline:
+                return smallest
             if differs(candidate):
                 smallest, found = candidate, True
-                break
-            if not tries:
                 break
     return smallest
 
