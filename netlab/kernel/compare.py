@@ -79,7 +79,7 @@ def compare(simulator: Json, kernel: Json) -> Comparison:
             theirs = right[what]
             if UNKNOWN in (mine, theirs):
                 result.unknown += 1
-            elif mine != theirs:
+            elif mine != theirs and not (what == "path" and _agree_but_for_unknown(mine, theirs, result)):
                 result.differences += _explain(number, what, mine, theirs)
     last = len(simulator["steps"]) - 1
     for host in sorted({*simulator.get("conntrack", {}), *kernel.get("conntrack", {})}):
@@ -93,6 +93,15 @@ def compare(simulator: Json, kernel: Json) -> Comparison:
         if mine != theirs:
             result.differences += _explain(last, f"log of {host}", mine, theirs)
     return result
+
+
+def _agree_but_for_unknown(mine: list[Json], theirs: list[Json], result: Comparison) -> bool:
+    """Whether two paths differ only where one world does not know; counts those places."""
+    pairs = [(one[key], other.get(key)) for one, other in zip(mine, theirs, strict=False) for key in one]
+    unknown = sum(UNKNOWN in pair for pair in pairs)
+    agree = len(mine) == len(theirs) and all(one == other or UNKNOWN in (one, other) for one, other in pairs)
+    result.unknown += unknown if agree else 0
+    return agree
 
 
 def _explain(step: int, what: str, mine: Any, theirs: Any) -> Iterator[Difference]:

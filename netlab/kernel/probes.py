@@ -56,9 +56,13 @@ class Event:
 
 
 class Probes(Protocol):
-    """A source of events from a set of namespaces. `sees_drops`: it knows what happens between hooks, and the log."""
+    """A source of events from a set of namespaces.
+
+    `sees_drops`: it knows what happens between hooks, and the log; `sees_states`: it knows the states of packets.
+    """
 
     sees_drops: bool
+    sees_states: bool
 
     def read(self) -> Iterator[Event]: ...
     def close(self) -> None: ...
@@ -92,6 +96,7 @@ class BpfProbes:
     """Root's probes: everything in one ring buffer, in the order in which it happened."""
 
     sees_drops = True
+    sees_states = True
 
     def __init__(self, namespaces: list[Namespace]) -> None:
         """Starts watching these namespaces.

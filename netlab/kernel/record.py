@@ -13,7 +13,7 @@ from netlab.kernel.outside import Frame
 from netlab.kernel.probes import Event, Kind
 from netlab.names import DropReason, Hook, Proto, Verdict, protocol_name
 from netlab.packet import MalformedPacket, Packet
-from netlab.trace import Delivered, Dropped, Logged, Passed, Sent
+from netlab.trace import UNKNOWN, Delivered, Dropped, Logged, Passed, Sent
 from netlab.trace import Event as TraceEvent
 
 Identity = tuple[int, int, int, int, int]
@@ -53,7 +53,8 @@ class Recorder:
 
     `hosts` names the namespaces by cookie, `devices` gives each host's interfaces by number, `listening` the sockets
     (like "tcp/80") by host, `peers` the other end (like "server:eth0") of interfaces on links, `tracked` the hosts with
-    connection tracking. `undecided` is the verdict of a hook that a packet was neither seen to leave nor dropped in.
+    connection tracking. `undecided` is the verdict of a hook that a packet was neither seen to leave nor dropped in;
+    `sees_states`: the events tell of connection tracking.
     """
 
     hosts: Mapping[int, str]
@@ -62,6 +63,7 @@ class Recorder:
     peers: Mapping[tuple[str, str], str]
     tracked: frozenset[str]
     undecided: str
+    sees_states: bool = True
     events: list[TraceEvent] = field(default_factory=list)
     received: list[Datagram] = field(default_factory=list)
     _last: dict[int, Passed] = field(default_factory=dict)  # the hook a buffer was in last
@@ -137,7 +139,7 @@ class Recorder:
             devices.get(event.in_index),
             devices.get(event.out_index),
             packet,
-            "STOLEN",
+            self.undecided,
             self._state(event) if event.tracking else None,
         )
         self._last[event.skb] = passed
@@ -182,6 +184,8 @@ class Recorder:
     def _state(self, event: Event) -> str | None:
         if self.hosts[event.namespace] not in self.tracked:
             return None
+        if not self.sees_states:
+            return UNKNOWN
         return _STATES[event.tracking & 7] if event.tracking else "INVALID"
 
     def _drop(self, event: Event) -> None:

@@ -109,6 +109,7 @@ class _Run:
             if self.logs:
                 self._make_room_in_log()
             recorder = Recorder(self.hosts, self.devices, self.listening, self.peers, self.tracked, self.undecided)
+            recorder.sees_states = self.probes.sees_states
             done = Step(step.title)
             if isinstance(step, AdvanceStep):
                 time.sleep(step.seconds)

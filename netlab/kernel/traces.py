@@ -3,6 +3,8 @@
 A traced packet is told of by each chain it passes (nft(8), `meta nftrace`); the first bytes of its headers come along.
 """
 
+import os
+import re
 import struct
 import subprocess
 from collections.abc import Iterator
@@ -17,13 +19,19 @@ _TABLE: Final = "netlab_probes"
 _GROUP: Final = 9  # NFNLGRP_NFTRACE
 _TRACE: Final = 10 << 8 | 17  # NFNL_SUBSYS_NFTABLES, NFT_MSG_TRACE
 _NFGENMSG: Final = 4
-_ATTRIBUTE_TABLE, _CHAIN, _ID, _NETWORK, _TRANSPORT, _IN, _OUT = 1, 2, 6, 8, 9, 10, 12
+_ATTRIBUTE_TABLE, _CHAIN, _ID, _NETWORK, _TRANSPORT, _IN, _OUT, _STATE = 1, 2, 6, 8, 9, 10, 12, 21
+# The bits that nft knows states by (nf_conntrack_common.h, NF_CT_STATE_BIT), as the three bits in a packet's tracking
+# word; beside them there is a pointer to the flow, of which it is enough that it is not 0.
+_INFO: Final = {2: 0, 4: 1, 8: 2, 64: 7}
+_TRACKED: Final = 8
+_FIRST_WITH_STATES: Final = (6, 16)  # of the kernels, whose traces tell a packet's state
 
 
 class TraceProbes:
     """Everybody's probes: hooks entered and left, in order, and nothing of what happens between hooks."""
 
     sees_drops = False
+    sees_states = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2])) >= _FIRST_WITH_STATES
 
     def __init__(self, namespaces: list[Namespace], outside: Namespace) -> None:
         """Starts watching the namespaces, whose place in the list is the number by which the one outside knows them.
@@ -63,6 +71,7 @@ class TraceProbes:
                 Hook[name],
                 _number(found.get(_IN, bytes(4))),
                 _number(found.get(_OUT, bytes(4))),
+                _TRACKED | _INFO[_number(found[_STATE])] if _STATE in found else 0,
                 data=header[:length].ljust(length, b"\0") + found.get(_TRANSPORT, b""),
             )
 
