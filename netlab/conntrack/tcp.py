@@ -18,7 +18,7 @@ from enum import Enum, IntEnum, IntFlag
 from typing import Final
 
 from netlab.conntrack.entry import Entry, Status
-from netlab.conntrack.tuples import Direction
+from netlab.conntrack.tuples import Direction, shared
 from netlab.names import TcpState
 from netlab.packet import Tcp
 
@@ -167,18 +167,27 @@ class TcpTrack:
 
     __slots__ = (
         "last_ack", "last_direction", "last_end", "last_kind", "last_seq", "last_window", "memory", "memory_scale",
-        "repeats", "sides", "state",
+        "original", "repeats", "reply", "state",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.state = TcpState.NONE
-        self.sides = (Side(), Side())
+        self.original, self.reply = Side(), Side()
         self.last_direction = Direction.ORIGINAL
         self.last_kind = Kind.NONE
         self.last_seq = self.last_ack = self.last_end = self.last_window = 0
         self.repeats = 0
         self.memory = 0
         self.memory_scale = 0
+
+    def side(self, direction: Direction) -> Side:
+        """What the sender of that direction has sent."""
+        return self.reply if direction else self.original
+
+    @property
+    def marks(self) -> int:
+        """What is remembered of either side."""
+        return self.original.marks | self.reply.marks
 
 
 class Settings:
@@ -207,8 +216,9 @@ class Segment:
         self.flags = flags
         self.seq = tcp.seq
         self.ack = tcp.ack
-        self.end = tcp.seq + len(tcp.payload) + bool(flags & SYN) + bool(flags & FIN) & WRAP
-        self.window = tcp.window
+        length = len(tcp.payload) + bool(flags & SYN) + bool(flags & FIN)
+        self.end = tcp.seq + length & WRAP if length else tcp.seq
+        self.window = shared(tcp.window)
         self.options = tcp.options
         self.acks = bool(flags & ACK)
         self.kind = kind_of(flags)
@@ -237,7 +247,7 @@ def begin(tcp: Tcp, settings: Settings) -> TcpTrack | None:
     if not isinstance(first, TcpState) or (first is not TcpState.SYN_SENT and not settings.loose):
         return None
     track = TcpTrack()
-    side = track.sides[Direction.ORIGINAL]
+    side = track.original
     side.end = segment.end
     side.max_window = segment.window or 1
     if first is TcpState.SYN_SENT:
@@ -245,7 +255,7 @@ def begin(tcp: Tcp, settings: Settings) -> TcpTrack | None:
         read_options(segment.options, side)
     else:
         side.max_end = side.end + side.max_window & WRAP
-        for either in track.sides:
+        for either in (track.original, track.reply):
             either.marks = Mark.SACKS | Mark.LIBERAL
     return track
 
@@ -292,7 +302,7 @@ def judge(entry: Entry, tcp: Tcp, direction: Direction, settings: Settings, now:
     track.last_kind, track.last_direction = segment.kind, direction
     track.state = target
     if target is TcpState.FIN_WAIT and came_from is not target:
-        track.sides[direction].marks |= Mark.CLOSED_FIRST
+        track.side(direction).marks |= Mark.CLOSED_FIRST
     return _settle(entry, track, segment, came_from, settings, now)
 
 
@@ -301,7 +311,7 @@ def judge(entry: Entry, tcp: Tcp, direction: Direction, settings: Settings, now:
 
 def _may_reopen(track: TcpTrack, direction: Direction) -> bool:
     """A SYN in TIME_WAIT or CLOSE: a new connection, if the old one was closed in order or reset from this side."""
-    closed = (track.sides[0].marks | track.sides[1].marks) & Mark.CLOSED_FIRST
+    closed = track.marks & Mark.CLOSED_FIRST
     return bool(closed) or (track.last_direction is direction and track.last_kind is Kind.RST)
 
 
@@ -311,7 +321,7 @@ def _syncs(track: TcpTrack, segment: Segment, direction: Direction) -> bool:
         return False
     if track.last_direction is direction or segment.ack != track.last_end:
         return False
-    side = track.sides[track.last_direction]
+    side = track.side(track.last_direction)
     side.end = side.max_end = track.last_end
     side.max_window = track.last_window or 1
     side.scale = track.memory_scale
@@ -319,7 +329,7 @@ def _syncs(track: TcpTrack, segment: Segment, direction: Direction) -> bool:
         Mark.SACKS if track.memory & Memory.SACKS else 0
     )
     track.memory &= ~Memory.CHALLENGED
-    track.sides[direction].forget()
+    track.side(direction).forget()
     return True
 
 
@@ -363,7 +373,7 @@ def _judge_reset(
     if track.state in CLOSING:
         return TcpState.CLOSE, True
     target = TcpState.CLOSE
-    other = track.sides[direction.other]
+    other = track.side(direction.other)
     established = track.state is TcpState.ESTABLISHED and bool(entry.status & Status.ASSURED)
     if other.marks & Mark.ACKED and track.last_kind is not Kind.SYN:
         if segment.seq == 0 and not established:
@@ -417,7 +427,7 @@ def _settle(
         timeout = timeouts["MAX_RETRANS"]
     elif segment.kind is Kind.RST:
         timeout = timeouts["CLOSE"]
-    elif (track.sides[0].marks | track.sides[1].marks) & Mark.UNACKNOWLEDGED and usual > timeouts["UNACKNOWLEDGED"]:
+    elif track.marks & Mark.UNACKNOWLEDGED and usual > timeouts["UNACKNOWLEDGED"]:
         timeout = timeouts["UNACKNOWLEDGED"]
     elif track.last_window == 0 and usual > timeouts["MAX_RETRANS"]:
         timeout = timeouts["MAX_RETRANS"]
@@ -455,7 +465,7 @@ def is_before(one: int, other: int) -> bool:
 
 def in_window(track: TcpTrack, segment: Segment, direction: Direction, settings: Settings) -> Fit:
     """Compare a segment with both windows; where it fits, learn from it."""
-    sender, receiver = track.sides[direction], track.sides[direction.other]
+    sender, receiver = track.side(direction), track.side(direction.other)
     seq, ack, end = segment.seq, segment.ack, segment.end
     sack = highest_sack(segment.options, ack) if receiver.marks & Mark.SACKS else ack
     syn = segment.flags & SYN
@@ -523,12 +533,15 @@ def _pick_up(sender: Side, receiver: Side, segment: Segment, sack: int) -> None:
 
 def _learn(track: TcpTrack, segment: Segment, direction: Direction, seq: int, ack: int, sack: int, end: int) -> None:
     """Move both windows on by a segment that fits, and count exact repetitions."""
-    sender, receiver = track.sides[direction], track.sides[direction.other]
+    sender, receiver = track.side(direction), track.side(direction.other)
     window = segment.window if segment.flags & SYN else segment.window << sender.scale
     sender.max_window = max(sender.max_window, window + sack - ack & WRAP)
     if is_before(sender.end, end):
         sender.end = end
         sender.marks |= Mark.UNACKNOWLEDGED
+    if ack == receiver.end:
+        ack = receiver.end  # equal, and now the same object too: it is kept in several places
+        receiver.marks &= ~Mark.UNACKNOWLEDGED
     if segment.acks and (not sender.marks & Mark.ACKED or is_before(sender.max_ack, ack)):
         sender.max_ack = ack
         sender.marks |= Mark.ACKED
@@ -537,8 +550,6 @@ def _learn(track: TcpTrack, segment: Segment, direction: Direction, seq: int, ac
     limit = sack + window & WRAP
     if is_before(receiver.max_end - 1, limit):
         receiver.max_end = limit if window else limit + 1 & WRAP
-    if ack == receiver.end:
-        receiver.marks &= ~Mark.UNACKNOWLEDGED
     if segment.kind is Kind.ACK:
         this = direction, seq, ack, end, segment.window
         last = track.last_direction, track.last_seq, track.last_ack, track.last_end, track.last_window

@@ -18,7 +18,7 @@ from netlab.conntrack.protocols import Outcome, Protocols
 from netlab.conntrack.table import ConntrackTable, direction_of
 from netlab.conntrack.text import Line, frame, line_of
 from netlab.conntrack.timeouts import PREFIX
-from netlab.conntrack.tuples import Direction, FlowTuple, invert, tuple_of
+from netlab.conntrack.tuples import Direction, FlowTuple, invert, shared, tuple_of
 from netlab.hooks import HookState
 from netlab.machine import Machine
 from netlab.names import CtState, Hook, Proto, Verdict
@@ -153,6 +153,7 @@ class Conntrack:
         now = self.now
         entry = self.table.find(flow, now)
         if entry is None:
+            flow = FlowTuple(*map(shared, flow))
             reply = invert(flow)
             if reply is None:
                 return Outcome.INVALID

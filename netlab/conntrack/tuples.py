@@ -22,6 +22,17 @@ class Direction(IntEnum):
         return Direction(1 - self)
 
 
+MOST_SHARED: Final = 2**18
+_SHARED: dict[int, int] = {}
+
+
+def shared(number: int) -> int:
+    """The same object for equal numbers: hosts, ports and windows come up again and again, at 32 bytes an int."""
+    if len(_SHARED) >= MOST_SHARED:
+        _SHARED.clear()
+    return _SHARED.setdefault(number, number)
+
+
 class FlowTuple(NamedTuple):
     """Source and destination address, protocol, and what tells flows between the same two hosts apart.
 
