@@ -39,10 +39,10 @@ def segments(*beats: tuple[int, str]) -> Iterator[dict[str, Any]]:
     """Packets of a conversation in which both sides count as they should; (0, "S") is the client's SYN."""
     coming = list(INITIAL)
     for side, flags in beats:
-        ports = (4000, 80)
+        ports, ends = (4000, 80), (CLIENT, SERVER)
         yield {
             "packet": {
-                "into": f"router:eth{side}", "proto": "tcp", "src": (CLIENT, SERVER)[side], "dst": (SERVER, CLIENT)[side],
+                "into": f"router:eth{side}", "proto": "tcp", "src": ends[side], "dst": ends[1 - side],
                 "sport": ports[side], "dport": ports[1 - side], "flags": flags, "seq": coming[side],
                 "ack": coming[1 - side] if "A" in flags else 0,
             }

@@ -48,6 +48,9 @@ def random_steps(
     for name, one in traffic.items():
         one.meet(address for other, spec in hosts.items() if other != name for address in _addresses(spec))
     makers = list(traffic.values())
+    if any(spec.conntrack == "on" for spec in hosts.values()):
+        for one in makers:
+            one.protocols = [proto for proto in OTHER_PROTOCOLS if proto != SCTP]
 
     def endless() -> Iterator[PacketStep]:
         while True:
@@ -74,7 +77,7 @@ class Traffic:
         self._conversations: Conversations | None = None
         if spec.conntrack == "on":
             self._conversations = Conversations(random, spec, self._devs, local=features.local)
-        self._protocols = [p for p in OTHER_PROTOCOLS if not (p == SCTP and self._conversations)]
+        self.protocols = list(OTHER_PROTOCOLS)
 
     def _neighbours(self) -> list[int]:
         near = []
@@ -187,7 +190,7 @@ class Traffic:
             return Packet.tcp(src, dst, sport, dport, flags, seq=seq, ack=ack, tcp_options=options, payload=data)
         if kind < 0.9:
             return self._icmp()
-        return Packet.ip(src, dst, random.choice(self._protocols), self._data())
+        return Packet.ip(src, dst, random.choice(self.protocols), self._data())
 
     def _icmp(self) -> Packet:
         random = self._random
