@@ -320,7 +320,7 @@ class Trace:
         )
 
     def text(self) -> str:
-        """The whole journey, a line an event, for a terminal."""
+        """The whole journey, a line an event, for a terminal; at its end the connections tracked."""
         lines: list[str] = []
         for number, step in enumerate(self.steps):
             lines.append(f"step {number}: {step.title}")
@@ -328,6 +328,8 @@ class Trace:
             lines += [
                 f"  #{event.number} {event.host:<{width}}  {_INDENT[type(event)]}{event}" for event in step.events
             ]
+        for host, entries in self.conntrack.items():
+            lines += [f"conntrack of {host}:{'' if entries else ' nothing'}", *(f"  {entry}" for entry in entries)]
         return "\n".join(lines)
 
     def __str__(self) -> str:
@@ -344,6 +346,8 @@ class Trace:
                 f"<table><caption {_LEFT}>step {number}: {escape(step.title)}</caption>"
                 f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
             )
+        for host, entries in self.conntrack.items():
+            parts.append(f"<p>conntrack of {escape(host)}</p><pre>{escape(chr(10).join(entries)) or 'nothing'}</pre>")
         return "".join(parts)
 
 

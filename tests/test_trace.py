@@ -49,8 +49,17 @@ def test_the_json_form_of_a_forwarded_packet() -> None:
                 "errno": None,
             }
         ],
+        "conntrack": {},
         "log": {},
     }
+
+
+def test_tracked_connections_stand_at_the_end() -> None:
+    line = "udp      17 29 src=10.0.1.2 dst=10.0.2.2 sport=5 dport=53 [UNREPLIED] src=10.0.2.2 ..."
+    trace = Trace(conntrack={"router": [line], "server": []})
+    assert str(trace) == f"conntrack of router:\n  {line}\nconntrack of server: nothing"
+    assert trace.to_json()["conntrack"] == {"router": [line], "server": []}
+    assert f"<p>conntrack of router</p><pre>{line}</pre>" in trace._repr_html_()
 
 
 def row(hook: str, dev_in: str | None, dev_out: str | None, ttl: int) -> dict[str, Any]:

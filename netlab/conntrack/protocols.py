@@ -115,7 +115,7 @@ class Protocols:
         return Outcome.ACCEPT
 
     def _checksum_is_wrong(self, packet: Packet, hook: Hook) -> bool:
-        # A message of zeros alone, as some echo replies are, has the sum 0: wrong (RFC 1071), but not to nf_ip_checksum.
+        # A message of zeros alone, as some echo replies are, is wrong (RFC 1071), but not to nf_ip_checksum.
         return self.checks(hook) and not packet.checksum_ok() and any(packet.payload)
 
     def checks(self, hook: Hook) -> bool:
