@@ -48,6 +48,7 @@ class Wires:
         self._nothing = Trace()
         self.current: Trace | None = None
         self.pending: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self.slow: deque[Callable[[], None]] = deque()
         self.next_number = 0
         self.steps = 0
 
@@ -71,6 +72,10 @@ class Wires:
     ) -> None:
         """Put a frame into that host's interface, when its turn comes; `to_all`: it is for everybody on the link."""
         self.pending.append((host.arrive, (dev, packet, number, looped, to_all)))
+
+    def at_last(self, work: Callable[[], None]) -> None:
+        """Do this when no frame is on its way any more: what takes the kernel seconds."""
+        self.slow.append(work)
 
     def later(self, work: Callable[[], None]) -> None:
         """Do this once the work at hand is done."""
@@ -128,6 +133,10 @@ class _Running:
         try:
             if wires.pending and kind is None:
                 wires.settle()
+            while wires.slow and kind is None:
+                wires.slow.popleft()()
+                wires.settle()
         finally:
             wires.current = wires.record = None
             wires.pending.clear()
+            wires.slow.clear()
