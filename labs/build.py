@@ -45,6 +45,9 @@ DIRECTIVE = re.compile(r":::\{(\w[\w-]*)\} *(.*)")
 PICTURE = re.compile(r"!\[([^\]]*)\]\(([\w-]+\.svg)\)")
 
 
+SAMPLES = {"title": "like `title: Hooks`", "needs": 'like `needs: ["00"]`', "minutes": "like `minutes: 40`"}
+
+
 class LabError(Exception):
     """A lab's source that can't be built; the message names file and line."""
 
@@ -91,11 +94,15 @@ def read(folder: Path) -> Lab:
     """Read a lab's `lab.md`.
 
     Raises:
-        LabError: a block that never ends, an unknown directive, an exercise missing or used twice.
+        LabError: no front matter, a block that never ends, an unknown directive, an exercise missing or used twice.
     """
     source = folder / "lab.md"
-    _, front, text = source.read_text(encoding="utf-8").split("---\n", 2)
+    front, text = split_front(source)
     head = yaml.safe_load(front)
+    needed = {"title": str, "needs": list, "minutes": int}
+    for key, kind in needed.items():
+        if not isinstance(head, dict) or not isinstance(head.get(key), kind):
+            raise LabError(f"{source}: between the two lines --- there has to be `{key}`, {SAMPLES[key]}")
     first_line = front.count("\n") + 3
     blocks = list(split(source, text.split("\n"), first_line))
     lab = Lab(folder, head["title"], [str(need) for need in head["needs"]], head["minutes"], blocks)
@@ -103,6 +110,14 @@ def read(folder: Path) -> Lab:
     if used != list(lab.exercises):
         raise LabError(f"{source}: shows the exercises {used}, exercises.py has {list(lab.exercises)}")
     return lab
+
+
+def split_front(source: Path) -> tuple[str, str]:
+    """What stands between the two lines `---`, and what follows them."""
+    parts = source.read_text(encoding="utf-8").split("---\n", 2)
+    if len(parts) < 3 or parts[0]:
+        raise LabError(f"{source}: has to begin with a line ---, and a second one has to follow")
+    return parts[1], parts[2]
 
 
 def split(source: Path, lines: list[str], first_line: int) -> Iterator[Block]:

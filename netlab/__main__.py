@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import NoReturn
 
 from netlab import __version__
 from netlab.names import NetlabError
@@ -30,9 +31,17 @@ BROKEN_PIPE = 141
 """128 + SIGPIPE."""
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser that says what is wrong with the arguments in one line, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the line and exit with status 2."""
+        self.exit(USAGE_ERROR, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
 def parser_for(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """The parser for these arguments: it lists every command, and knows the options of the one asked for."""
-    parser = argparse.ArgumentParser(prog="python -m netlab", description="How Linux handles a packet.")
+    parser = Parser(prog="python -m netlab", description="How Linux handles a packet.")
     parser.add_argument("--version", action="version", version=f"netlab {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, purpose in COMMANDS.items():

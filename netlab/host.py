@@ -243,15 +243,16 @@ class Host(Machine):
         return f"<Host {self.name}: {addresses}>"
 
     def _repr_html_(self) -> str:
+        left = 'style="text-align:left"'  # JupyterLab by itself puts what stands in tables to the right
         rows = "".join(
-            f"<tr><th scope=row>{escape(dev)}</th><td>{self._addresses(dev)}</td><td>{mtu}</td></tr>"
+            f"<tr><th scope=row {left}>{escape(dev)}</th><td {left}>{self._addresses(dev)}</td><td>{mtu}</td></tr>"
             for dev, mtu in self.mtu.items()
         )
         routes = escape(str(self.fib.table(MAIN)))
         functions = escape(str(self.hooks))
         return (
-            f"<table><caption>{escape(self.name)}</caption><thead><tr><th scope=col>interface</th>"
-            f"<th scope=col>addresses</th><th scope=col>MTU</th></tr></thead><tbody>{rows}</tbody></table>"
+            f"<table><caption {left}>{escape(self.name)}</caption><thead><tr><th scope=col {left}>interface</th>"
+            f"<th scope=col {left}>addresses</th><th scope=col>MTU</th></tr></thead><tbody>{rows}</tbody></table>"
             f"<p>Routes (table main)</p><pre>{routes or 'none'}</pre>"
             f"<p>Hook functions</p><pre>{functions or 'none'}</pre>"
         )

@@ -4,6 +4,8 @@ emit, send_raw -> route lookup -> LOCAL_OUT -+-> POST_ROUTING -> cut to size -> 
 forwarded packets ---------------------------+
 """
 
+from functools import partial
+
 from netlab import icmp
 from netlab.addresses import format_address
 from netlab.fragments import fragment
@@ -28,7 +30,7 @@ class IpOutput:
     def __init__(self, host: Machine, hooks: Hooks) -> None:
         self.host = host
         self._hooks = hooks
-        self._given_up: set[tuple[str, int]] = set()  # next hops about which an error is on its way
+        self._waiting: dict[tuple[str, int], list[Skb]] = {}  # for next hops, by interface and address
 
     # ---------------------------------------------------------------- made here
 
@@ -155,7 +157,7 @@ class IpOutput:
             return
         next_hop = skb.decision.next_hop
         if peer and next_hop is not None and not peer.host.owns(next_hop):
-            self._give_up(skb, dev, next_hop)
+            self._wait(skb, packet, number, next_hop)
             return
         if record:
             to = None if next_hop is None else format_address(next_hop)
@@ -163,17 +165,39 @@ class IpOutput:
         if peer:
             self.host.wires.carry(peer.host, peer.dev, packet, number, to_all=skb.dev_in is None and not skb.unicast)
 
-    def _give_up(self, skb: Skb, dev: str, next_hop: int) -> None:
-        """Nobody has the next hop's address. A real machine asks for three seconds first."""
+    def _wait(self, skb: Skb, packet: Packet, number: int, next_hop: int) -> None:
+        """Keep a packet until somebody answers ARP for its next hop. Nobody will, as shows when all else is done."""
+        if packet is not skb.packet:  # a fragment
+            whole, skb = skb, Skb(packet, number, skb.dev_in)
+            skb.decision, skb.dev_out, skb.options, skb.unicast = (
+                whole.decision,
+                whole.dev_out,
+                whole.options,
+                whole.unicast,
+            )
+        assert skb.dev_out is not None
+        place = skb.dev_out, next_hop
+        if place not in self._waiting:
+            self._waiting[place] = []
+            # A real machine asks for three seconds first; here that takes no time.
+            self.host.wires.at_last(partial(self._give_up, *place))
+        self._waiting[place].append(skb)
+
+    def _give_up(self, dev: str, next_hop: int) -> None:
+        """Tell the senders of what waits (neigh_invalidate), until an error would have to go this very way."""
         why = f"nobody on {dev} answers ARP for {format_address(next_hop)}"
-        if (dev, next_hop) in self._given_up:  # the error about it would go the same way
+        waiting = self._waiting[dev, next_hop]
+        joined = False
+        while waiting and not joined:
+            skb = waiting.pop(0)
+            left = len(waiting)
+            if check_again(self.host, skb):
+                self.report(icmp.Error(icmp.UNREACHABLE, icmp.HOST), skb)
+            self.host.drop(skb, DropReason.NEIGH_FAILED, why)
+            joined = len(waiting) > left
+        del self._waiting[dev, next_hop]
+        for skb in waiting:
             self.host.drop(skb, DropReason.QUEUE_PURGE, why)
-            return
-        self._given_up.add((dev, next_hop))
-        if check_again(self.host, skb):
-            self.report(icmp.Error(icmp.UNREACHABLE, icmp.HOST), skb)
-        self._given_up.discard((dev, next_hop))
-        self.host.drop(skb, DropReason.NEIGH_FAILED, why)
 
     # ---------------------------------------------------------------- errors
 

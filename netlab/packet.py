@@ -8,7 +8,7 @@ which is how NAT does it in the kernel: a packet that came with a wrong checksum
 
 from collections.abc import Iterator
 from struct import Struct, error
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from netlab.addresses import format_address, parse_address
 from netlab.names import PROTOCOL_NAMES, DropReason, NetlabError, Proto, protocol_name
@@ -116,6 +116,14 @@ class Packet(NamedTuple):
     options: bytes = b""
     checksum: int | None = None
     mark: int = 0
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        """Refuse it, and say how a changed packet is made.
+
+        Raises:
+            AttributeError: always.
+        """
+        raise AttributeError(f"a packet never changes in place: packet.with_({name}=...) makes a changed copy")
 
     # ---------------------------------------------------------------- making one
 

@@ -159,11 +159,14 @@ class NfQueue:
         return f"<queue {self.number} of {self.host}: {state}>"
 
     def _repr_html_(self) -> str:
+        left = 'style="text-align:left"'
         rows = "".join(
-            f"<tr><td>{one.id}</td><td>{one.hook}</td><td>{escape(str(one.packet))}</td></tr>" for one in self.waiting
+            f"<tr><td>{one.id}</td><td {left}>{one.hook}</td><td {left}>{escape(str(one.packet))}</td></tr>"
+            for one in self.waiting
         )
         return (
-            f"<table><caption>{escape(repr(self))}</caption><thead><tr><th>id</th><th>hook</th><th>packet</th></tr>"
+            f"<table><caption {left}>{escape(repr(self).strip('<>'))}</caption><thead><tr>"
+            f'<th scope="col">id</th><th scope="col" {left}>hook</th><th scope="col" {left}>packet</th></tr>'
             f"</thead><tbody>{rows}</tbody></table>"
         )
 

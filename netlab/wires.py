@@ -51,6 +51,7 @@ class Wires:
         self._nothing = Trace()
         self.current: Trace | None = None
         self.pending: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self.slow: deque[Callable[[], None]] = deque()
         self.next_number = 0
         self.steps = 0
 
@@ -84,6 +85,10 @@ class Wires:
         `looped` is a host's own, coming back to it; `to_all`: it is for everybody on the link.
         """
         self.pending.append((host.arrive, (dev, packet, number, looped, to_all)))
+
+    def at_last(self, work: Callable[[], None]) -> None:
+        """Do this when no frame is on its way any more: what takes the kernel seconds."""
+        self.slow.append(work)
 
     def later(self, work: Callable[[], None]) -> None:
         """Do this once the work at hand is done."""
@@ -141,6 +146,10 @@ class _Running:
         try:
             if wires.pending and kind is None:
                 wires.settle()
+            while wires.slow and kind is None:
+                wires.slow.popleft()()
+                wires.settle()
         finally:
             wires.current = wires.record = None
             wires.pending.clear()
+            wires.slow.clear()

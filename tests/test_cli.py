@@ -57,11 +57,21 @@ def test_other_commands_are_not_imported() -> None:
 
 
 @pytest.mark.parametrize("arguments", [(), ("no-such-command",), ("lab", "--no-such-option")])
-def test_wrong_usage_is_status_2_without_traceback(arguments: tuple[str, ...]) -> None:
+def test_wrong_usage_is_status_2_and_one_line(arguments: tuple[str, ...]) -> None:
     run = netlab(*arguments)
     assert run.returncode == 2
-    assert run.stderr.startswith("usage: python -m netlab")
-    assert "Traceback" not in run.stderr
+    assert run.stderr.startswith("python -m netlab")
+    assert run.stderr.endswith("--help)\n")
+    assert run.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("option", "value"), [("--packets", "0"), ("--packets", "-3"), ("--keep", __file__)])
+def test_an_impossible_fuzz_is_refused_before_it_begins(option: str, value: str) -> None:
+    run = netlab("fuzz", option, value)
+    assert run.returncode == 2
+    assert run.stdout == ""
+    assert run.stderr.startswith(f"netlab: {option}: ")
+    assert run.stderr.count("\n") == 1
 
 
 def test_options_reach_the_command(command: SimpleNamespace) -> None:

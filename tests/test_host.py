@@ -654,7 +654,7 @@ def test_a_host_shows_itself() -> None:
     host.register(PRE, lambda packet, state: QUEUE, name="<lambda>")
     assert repr(host) == "<Host r<1>: eth0 10.0.1.1/24, eth1 10.0.2.1/24, 10.0.2.9/24, eth2 no address>"
     html = host._repr_html_()
-    assert "<caption>r&lt;1&gt;</caption>" in html
+    assert ">r&lt;1&gt;</caption>" in html
     assert "10.0.1.0/24 dev eth0" in html
     assert "PRE_ROUTING      0 &lt;lambda&gt;" in html
 

@@ -597,3 +597,10 @@ def test_the_largest_packet_there_can_be(make: Any) -> None:
     assert packet.length == 65535
     assert Packet.from_bytes(packet.to_bytes()) == packet
     assert packet.checksum_ok()
+
+
+@pytest.mark.parametrize("field", ["ttl", "dport", "src", "nonsense"])
+def test_a_packet_never_changes_and_says_how_a_changed_one_is_made(field: str) -> None:
+    with pytest.raises(AttributeError, match=rf"packet\.with_\({field}=\.\.\.\) makes a changed copy"):
+        setattr(UDP_ONE, field, 80)
+    assert UDP_ONE.dport == 53

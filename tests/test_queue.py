@@ -112,7 +112,9 @@ def test_a_waiting_packet_tells_what_and_where_it_is() -> None:
     assert notes(trace) == ["waits in queue 0 as packet 1"]
     assert repr(queued) == f"<queued 1 on FORWARD: {UDP.with_(ttl=63)}>"
     assert repr(queue) == "<queue 0 of router: 1 waiting>"
-    assert "<td>1</td><td>FORWARD</td><td>10.0.1.2:5000 &gt; 10.0.2.2:53" in queue._repr_html_()
+    assert queue._repr_html_().count("<td") == 3
+    assert ">FORWARD</td>" in queue._repr_html_()
+    assert ">10.0.1.2:5000 &gt; 10.0.2.2:53" in queue._repr_html_()
 
 
 def test_packets_are_answered_in_any_order_and_numbered_as_they_came() -> None:

@@ -598,7 +598,7 @@ published = Exercise(
         Wrong("v27", registers_on(Hook.POST_ROUTING)),
         Wrong("v29", registers_on(Hook.LOCAL_IN)),
         Wrong("v30", only_the_address),
-        Wrong("v19", forgets_to_return_it),
+        Wrong("v42", forgets_to_return_it),
         Wrong("v31", every_packet_to_that_port),
     ),
 )

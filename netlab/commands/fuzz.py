@@ -12,6 +12,7 @@ from netlab.kernel.fuzz.coverage import table
 from netlab.kernel.fuzz.machines import Features
 from netlab.kernel.fuzz.shrink import to_yaml
 from netlab.kernel.fuzz.transitions import summary
+from netlab.names import NetlabError
 
 NAMES = [feature.name for feature in dataclasses.fields(Features)]
 
@@ -28,10 +29,14 @@ def main(options: argparse.Namespace) -> int:
     """Compare so many random packets; the exit status is 1 if the worlds disagreed.
 
     Raises:
-        NetlabError: the kernel cannot be asked here.
+        NetlabError: an option makes no sense, or the kernel cannot be asked here.
     """
     from tqdm import tqdm
 
+    if options.packets < 1:
+        raise NetlabError(f"--packets: {options.packets} is not a number of packets from 1 up")
+    if options.keep and options.keep.exists() and not options.keep.is_dir():
+        raise NetlabError(f"--keep: {options.keep} is not a folder")
     seed = options.seed or secrets.token_hex(4)
     features = Features(**{name: name in options.features for name in NAMES})
     print(f"seed {seed}, kernel {os.uname().release}")

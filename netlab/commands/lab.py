@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dir",
         type=Path,
+        metavar="FOLDER",
         default=workspace.default_folder(),
         help="the workspace, outside the reach of git (default: netlab-labs in your home folder)",
     )

@@ -87,7 +87,7 @@ class Wrong:
 
 def tell_plainly(probe: Probe, want: Seen, got: Seen) -> str:
     """The difference that one probe showed, as a sentence that only reports."""
-    return f"{probe}: it is {in_words(want.facts)}. Your answer says {in_words(got.facts)}."
+    return f"{probe}: this should be {in_words(want.facts)}. Your answer says {in_words(got.facts)}."
 
 
 def in_words(facts: object) -> str:
@@ -96,8 +96,6 @@ def in_words(facts: object) -> str:
         return ", ".join(map(in_words, facts)) or "nothing"
     if isinstance(facts, Mapping):
         return "; ".join(f"{in_words(key)}: {in_words(value)}" for key, value in facts.items())
-    if facts is None:
-        return "nothing"
     if isinstance(facts, bool):
         return "yes" if facts else "no"
     return str(facts)

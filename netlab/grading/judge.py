@@ -11,7 +11,7 @@ from random import Random
 from netlab.grading.exercise import Exercise, Misconception, Probe, Seen
 from netlab.grading.misconceptions import diagnose
 from netlab.grading.report import Result, Status
-from netlab.grading.shapes import Blank, Misfit
+from netlab.grading.shapes import Blank, Misfit, PartMisfit
 from netlab.grading.watch import Guard, Raised, TimeIsUp, time_limit
 
 SECONDS = 5.0
@@ -40,7 +40,7 @@ def judge(
         where = "" if str(blank) == "it" else f" ({blank} is still ...)"
         return Result(exercise, Status.UNANSWERED, f"Replace the ... in the answer cell and run it{where}.")
     except Misfit as misfit:
-        return Result(exercise, Status.UNREADABLE, f"The answer should be {exercise.expects}: {misfit}.")
+        return Result(exercise, Status.UNREADABLE, unreadable(exercise, misfit))
 
     probes = draw_probes(exercise, seed)
     want = [exercise.observe(exercise.expects.read(exercise.reference), probe) for probe in probes]
@@ -57,6 +57,13 @@ def judge(
         probe = probes[len(got)] if len(got) < len(probes) else probes[-1]
         return Result(exercise, Status.SLOW, f"It was stopped after {seconds:g} seconds, at: {probe}.")
     return compare(exercise, probes, want, got, catalogue)
+
+
+def unreadable(exercise: Exercise, misfit: Misfit) -> str:
+    """What is wrong with the kind of answer. Where a part of it is, the shape of the whole is no help."""
+    if isinstance(misfit, PartMisfit):
+        return f"In your answer, {misfit}."
+    return f"The answer should be {exercise.expects}: {misfit}."
 
 
 def draw_probes(exercise: Exercise, seed: str) -> list[Probe]:

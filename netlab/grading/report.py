@@ -123,8 +123,8 @@ class Result:
 
 
 def prose(text: str) -> str:
-    """A text as HTML, with what stands between backquotes as code."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
+    """A text as HTML, with what stands between backquotes as code and a word between asterisks as emphasis."""
+    return re.sub(r"\*(\w+)\*", r"<em>\1</em>", re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text)))
 
 
 def show(trace: object) -> str:
@@ -152,7 +152,8 @@ class Progress:
         """One line: points, and how many exercises are right."""
         right = sum(bool(result and result.right) for _, result in self.rows)
         total = sum(exercise.points for exercise, _ in self.rows)
-        return f"Lab {self.lab}: {right} of {len(self.rows)} exercises right, {self.points} of {total} points"
+        points = f"{self.points} of {total} points" if total else "ungraded"
+        return f"Lab {self.lab}: {right} of {len(self.rows)} exercises right, {points}"
 
     @property
     def sheet(self) -> Sheet:
@@ -161,7 +162,7 @@ class Progress:
             (
                 f"{exercise.id} {exercise.title}",
                 exercise.level.value,
-                f"{result.points if result else 0} of {exercise.points}",
+                f"{result.points if result else 0} of {exercise.points}" if exercise.points else "practice",
                 status_of(result),
             )
             for exercise, result in self.rows

@@ -20,6 +20,10 @@ class Misfit(Exception):
     """The answer is of the wrong kind; the message says what was expected, in one sentence."""
 
 
+class PartMisfit(Misfit):
+    """A part of the answer is of the wrong kind; the message begins with the part's name."""
+
+
 class Shape(Protocol):
     """A description of acceptable values."""
 
@@ -173,4 +177,4 @@ def read_part(shape: Shape, value: object, part: str) -> object:
     except Blank:
         raise Blank(part) from None
     except Misfit as misfit:
-        raise Misfit(f"{part}: {misfit}") from None
+        raise PartMisfit(f"{part}: {misfit}") from None

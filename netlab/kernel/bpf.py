@@ -16,7 +16,8 @@ from typing import Final
 _libc = ctypes.CDLL(None, use_errno=True)
 _SYS_BPF: Final = {"x86_64": 321, "aarch64": 280}
 
-MAP_CREATE, MAP_UPDATE, PROG_LOAD, RAW_TRACEPOINT_OPEN, LINK_CREATE = 0, 2, 5, 17, 28
+MAP_CREATE, MAP_UPDATE, PROG_LOAD, OBJECT_INFO, RAW_TRACEPOINT_OPEN, LINK_CREATE = 0, 2, 5, 15, 17, 28
+_MISSES: Final = 208  # where recursion_misses stands in struct bpf_prog_info
 MAP_HASH, MAP_ARRAY, MAP_RINGBUF = 1, 2, 27
 MAP_IS_MMAPABLE: Final = 1 << 10
 PROG_RAW_TRACEPOINT, PROG_NETFILTER = 17, 32
@@ -273,6 +274,14 @@ def attach_netfilter(program: int, hook: int, priority: int) -> int:
         LINK_CREATE,
         struct.pack("<IIIIIIiI", program, 0, ATTACH_NETFILTER, 0, af_inet, hook, priority, 0) + bytes(32),
     )
+
+
+def missed(program: int) -> int:
+    """How often the kernel left a tracepoint's program out, since it was interrupted running that very one."""
+    size = _MISSES + 8
+    info = ctypes.create_string_buffer(size)
+    bpf(OBJECT_INFO, struct.pack("<IIQ", program, size, ctypes.addressof(info)))
+    return int.from_bytes(info.raw[_MISSES:size], "little")
 
 
 class RingBuffer:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from netlab.kernel.namespaces import Namespace
+from netlab.names import NetlabError
 
 NETLINK_ROUTE, NETLINK_NETFILTER = 0, 12
 SOL_NETLINK: Final = 270
@@ -27,7 +28,7 @@ _HEADER: Final = struct.Struct("=IHHII")
 _NESTED_BITS: Final = 0xC000
 
 
-class LostEvents(RuntimeError):
+class LostEvents(NetlabError):
     """The kernel had more to tell than the buffer could hold, so the run cannot be trusted."""
 
 

@@ -65,6 +65,7 @@ class Probes(Protocol):
     sees_states: bool
 
     def read(self) -> Iterator[Event]: ...
+    def check(self) -> None: ...
     def close(self) -> None: ...
 
 
@@ -105,6 +106,7 @@ class BpfProbes:
             KernelUnavailable: the kernel has no BTF, or refuses one of the programs.
         """
         self._held = ExitStack()
+        self._tracing: list[int] = []
         try:
             self._watch(namespaces)
         except (OSError, KeyError) as error:
@@ -137,6 +139,7 @@ class BpfProbes:
         for name, program in (("kfree_skb", self._drop_program()), ("console", self._log_program())):
             loaded = self._keep(program.load_into_kernel(bpf.PROG_RAW_TRACEPOINT))
             self._keep(bpf.attach_tracepoint(loaded, name))
+            self._tracing.append(loaded)
 
     def _keep(self, descriptor: int) -> int:
         self._held.callback(os.close, descriptor)
@@ -326,6 +329,15 @@ class BpfProbes:
                 yield Event(_KINDS[kind], cookie, skb, Hook(number), in_index, out_index, tracking, data)
         if lost := struct.unpack_from("<Q", self._lost_page)[0]:
             raise LostEvents(f"{lost} packet events were lost")
+
+    def check(self) -> None:
+        """Called at the end.
+
+        Raises:
+            LostEvents: a drop, of this or of any other packet on this machine, went unseen in an interrupt.
+        """
+        if any(bpf.missed(program) for program in self._tracing):
+            raise LostEvents("drops were missed in an interrupt")
 
     def close(self) -> None:
         """Stops watching."""

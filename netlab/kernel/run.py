@@ -12,6 +12,7 @@ from netlab.kernel.conntrack import Entries
 from netlab.kernel.isn import InitialNumbers
 from netlab.kernel.listeners import Listeners
 from netlab.kernel.namespaces import KernelUnavailable
+from netlab.kernel.netlink import LostEvents
 from netlab.kernel.network import Network
 from netlab.kernel.probes import BpfProbes, Probes, cookie_of
 from netlab.kernel.record import Recorder
@@ -21,6 +22,7 @@ from netlab.packet import MalformedPacket, Packet
 from netlab.scenario import AdvanceStep, PacketStep, Scenario
 from netlab.trace import UNKNOWN, Logged, Received, Refused, Sent, Step, Trace
 
+_ATTEMPTS = 3
 _QUIET = 0.005  # seconds
 _LOOK_AGAIN = 0.001
 _PATIENCE = 1.0  # seconds for a next hop to be found, or given up
@@ -38,11 +40,13 @@ class WaitRefused(NetlabError):
 def run(scenario: Scenario, *, max_wait: float, privileged: bool) -> Trace:
     """The trace of that scenario on this machine's kernel.
 
-    `max_wait` bounds the seconds spent in `advance` steps; only with `privileged` is everything known.
+    `max_wait` bounds the seconds spent in `advance` steps; only with `privileged` is everything known. A run that lost
+    an event counts for nothing, and is made again.
 
     Raises:
         NetlabError: the kernel refuses something the scenario asks for, or cannot be asked.
         WaitRefused: its `advance` steps take longer in all.
+        LostEvents: events were lost again and again.
     """
     waits = sum(step.seconds for step in scenario.steps if isinstance(step, AdvanceStep))
     if waits > max_wait:
@@ -50,11 +54,19 @@ def run(scenario: Scenario, *, max_wait: float, privileged: bool) -> Trace:
             f"{scenario.name}: the steps advance {waits:g} s in all, and the kernel really waits: "
             f"at most {max_wait:g} s (--max-wait)"
         )
+    for _ in range(_ATTEMPTS - 1):
+        with contextlib.suppress(LostEvents):
+            return _attempt(scenario, privileged=privileged)
+    return _attempt(scenario, privileged=privileged)
+
+
+def _attempt(scenario: Scenario, *, privileged: bool) -> Trace:
     with ExitStack() as held:
         network = held.enter_context(closing(Network(scenario)))
         probes = held.enter_context(closing(_watch(network, privileged=privileged)))
         running = held.enter_context(closing(_Run(network, probes)))
         steps = list(running.steps())
+        probes.check()
         conntrack = running.entries()
     unknown = () if probes.sees_drops else _unknown(scenario)
     return Trace(steps, World.KERNEL, os.uname().release, unknown, conntrack)

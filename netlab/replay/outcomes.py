@@ -114,10 +114,10 @@ class Outcomes:
 
     def _repr_html_(self) -> str:
         return "".join(
-            f"<table><caption>{escape(title)}</caption>"
+            f"<table><caption {_LEFT}>{escape(title)}</caption>"
             + _HEAD
             + "".join(
-                f"<tr><td>{count}</td><td>{escape(what)}</td><td>{escape(example)}</td></tr>"
+                f"<tr><td>{count}</td><td {_LEFT}>{escape(what)}</td><td {_LEFT}>{escape(example)}</td></tr>"
                 for count, what, example in rows
             )
             + "</table>"
@@ -223,7 +223,11 @@ def outcome_of(trace: Trace, host: str) -> tuple[Outcome, str]:
     return found or (Outcome("lost", "without a trace"), "")
 
 
-_HEAD = '<thead><tr><th scope="col">count</th><th scope="col">what</th><th scope="col">the first</th></tr></thead>'
+_LEFT = 'style="text-align:left"'  # JupyterLab by itself puts what stands in tables to the right
+_HEAD = (
+    '<thead><tr><th scope="col">count</th>'
+    f'<th scope="col" {_LEFT}>what</th><th scope="col" {_LEFT}>the first</th></tr></thead>'
+)
 _KEPT = {Verdict.STOLEN.name: "stolen", Verdict.QUEUE.name: "queued"}
 
 

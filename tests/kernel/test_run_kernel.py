@@ -213,7 +213,7 @@ def test_a_missing_tool_is_named_with_its_package() -> None:
 def test_lost_events_fail_the_run() -> None:
     with Worker() as small:
         scenario = random_scenario("flood", 40, Features(fragments=False))
-        with pytest.raises(RuntimeError, match="lost"):
+        with pytest.raises(NetlabError, match="lost"):
             small.call(run_with_small_buffer, scenario)
 
 

@@ -140,6 +140,24 @@ def test_an_author_is_told_where(lab_of, text, says):
 
 
 @pytest.mark.parametrize(
+    ("front", "says"),
+    [
+        ("title: Toy\n", "has to begin with a line ---"),
+        ("---\ntitle: Toy\n", "has to begin with a line ---"),
+        ("---\n---\n", "there has to be `title`"),
+        ('---\nneeds: ["00"]\nminutes: 5\n---\n', "there has to be `title`"),
+        ("---\ntitle: Toy\nneeds: 00\nminutes: 5\n---\n", "there has to be `needs`"),
+        ("---\ntitle: Toy\nneeds: []\nminutes: few\n---\n", "there has to be `minutes`"),
+    ],
+)
+def test_an_author_is_told_what_is_missing_at_the_top(lab_of, monkeypatch, front, says):
+    monkeypatch.setitem(globals(), "FRONT", front)
+    with pytest.raises(build.LabError) as error:
+        lab_of(EXERCISE)
+    assert says in str(error.value)
+
+
+@pytest.mark.parametrize(
     ("text", "says"),
     [
         (":::{slip} x\nkernel: y\n:::\n", "a slip is `textbook: ...`, then `kernel: ...`"),
