@@ -162,3 +162,10 @@ def test_two_first_packets_at_once(proto: str, resolved: int, failed: int) -> No
     counts = router.conntrack.statistics
     assert (counts.clash_resolve, counts.insert_failed) == (resolved, failed)
     assert len(router.conntrack.table) == 1
+
+
+def test_a_port_that_is_a_protocols_number_is_printed_as_a_number() -> None:
+    router = router_with()
+    from_client(router, Packet.udp(C, S, 6, 17), Packet.udp("10.0.1.17", S, 17, 6))
+    assert "sport=6 dport=17 " in str(router.conntrack)
+    assert all(type(number) is int for entry in router.conntrack.table for number in entry.original)  # type: ignore[union-attr]

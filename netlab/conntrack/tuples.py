@@ -30,6 +30,7 @@ def shared(number: int) -> int:
     """The same object for equal numbers: hosts, ports and windows come up again and again, at 32 bytes an int."""
     if len(_SHARED) >= MOST_SHARED:
         _SHARED.clear()
+    number = int(number)  # no member of an enum, which would print itself in every place
     return _SHARED.setdefault(number, number)
 
 
