@@ -23,6 +23,14 @@ class Setting(NamedTuple):
     high: int | str | None = None
 
 
+LONGEST: Final = 8589934  # seconds that the kernel can count in a C int of ticks, at 250 of them a second
+
+
+def seconds(default: int) -> Setting:
+    """A timeout. The kernel takes negative ones too: what lives that long is gone at once."""
+    return Setting(default, -LONGEST, LONGEST)
+
+
 IPV4: Final[dict[str, Setting]] = {
     "net.ipv4.icmp_echo_ignore_all": Setting(0, 0, 1),
     "net.ipv4.icmp_echo_ignore_broadcasts": Setting(1, 0, 1),
@@ -52,26 +60,26 @@ SHARED: Final[dict[str, Setting]] = {
 CONNTRACK: Final[dict[str, Setting]] = {
     "net.netfilter.nf_conntrack_acct": Setting(0, 0, 1),
     "net.netfilter.nf_conntrack_checksum": Setting(1, 0, 1),
-    "net.netfilter.nf_conntrack_generic_timeout": Setting(600, 0),
-    "net.netfilter.nf_conntrack_gre_timeout": Setting(30, 0),
-    "net.netfilter.nf_conntrack_gre_timeout_stream": Setting(180, 0),
-    "net.netfilter.nf_conntrack_icmp_timeout": Setting(30, 0),
+    "net.netfilter.nf_conntrack_generic_timeout": seconds(600),
+    "net.netfilter.nf_conntrack_gre_timeout": seconds(30),
+    "net.netfilter.nf_conntrack_gre_timeout_stream": seconds(180),
+    "net.netfilter.nf_conntrack_icmp_timeout": seconds(30),
     "net.netfilter.nf_conntrack_tcp_be_liberal": Setting(0, 0, 1),
     "net.netfilter.nf_conntrack_tcp_ignore_invalid_rst": Setting(0, 0, 1),
     "net.netfilter.nf_conntrack_tcp_loose": Setting(1, 0, 1),
     "net.netfilter.nf_conntrack_tcp_max_retrans": Setting(3, 0, 255),
-    "net.netfilter.nf_conntrack_tcp_timeout_close": Setting(10, 0),
-    "net.netfilter.nf_conntrack_tcp_timeout_close_wait": Setting(60, 0),
-    "net.netfilter.nf_conntrack_tcp_timeout_established": Setting(432000, 0),
-    "net.netfilter.nf_conntrack_tcp_timeout_fin_wait": Setting(120, 0),
-    "net.netfilter.nf_conntrack_tcp_timeout_last_ack": Setting(30, 0),
-    "net.netfilter.nf_conntrack_tcp_timeout_max_retrans": Setting(300, 0),
-    "net.netfilter.nf_conntrack_tcp_timeout_syn_recv": Setting(60, 0),
-    "net.netfilter.nf_conntrack_tcp_timeout_syn_sent": Setting(120, 0),
-    "net.netfilter.nf_conntrack_tcp_timeout_time_wait": Setting(120, 0),
-    "net.netfilter.nf_conntrack_tcp_timeout_unacknowledged": Setting(300, 0),
-    "net.netfilter.nf_conntrack_udp_timeout": Setting(30, 0),
-    "net.netfilter.nf_conntrack_udp_timeout_stream": Setting(120, 0),
+    "net.netfilter.nf_conntrack_tcp_timeout_close": seconds(10),
+    "net.netfilter.nf_conntrack_tcp_timeout_close_wait": seconds(60),
+    "net.netfilter.nf_conntrack_tcp_timeout_established": seconds(432000),
+    "net.netfilter.nf_conntrack_tcp_timeout_fin_wait": seconds(120),
+    "net.netfilter.nf_conntrack_tcp_timeout_last_ack": seconds(30),
+    "net.netfilter.nf_conntrack_tcp_timeout_max_retrans": seconds(300),
+    "net.netfilter.nf_conntrack_tcp_timeout_syn_recv": seconds(60),
+    "net.netfilter.nf_conntrack_tcp_timeout_syn_sent": seconds(120),
+    "net.netfilter.nf_conntrack_tcp_timeout_time_wait": seconds(120),
+    "net.netfilter.nf_conntrack_tcp_timeout_unacknowledged": seconds(300),
+    "net.netfilter.nf_conntrack_udp_timeout": seconds(30),
+    "net.netfilter.nf_conntrack_udp_timeout_stream": seconds(120),
 }
 """Settings of connection tracking in one network namespace; timeouts in seconds."""
 

@@ -10,7 +10,7 @@ from netlab.kernel.namespaces import Namespace
 from netlab.names import NetlabError
 from netlab.route_text import delete_route, delete_rule, parse_route, parse_rule
 from netlab.routing import Fib
-from netlab.sysctls import CONF, NET, Sysctls, conf_name
+from netlab.sysctls import CONF, NET, SHARED, Sysctls, conf_name
 
 DEVICES = ("rta", "rtb", "rtc")
 TABLES = ("100", "200", "253", "254", "255")
@@ -48,7 +48,7 @@ class Twins:
         for place in ("all", "default", "lo", *DEVICES):
             for key in CONF:
                 self._write(conf_name(place, key))
-        for name in NET:
+        for name in NET.keys() - SHARED.keys():
             self._write(name)
 
     def _write(self, name: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from netlab.kernel.namespaces import Namespace
 from netlab.names import NetlabError
-from netlab.sysctls import NET, Sysctls, conf_name
+from netlab.sysctls import NET, SHARED, Sysctls, conf_name
 from tests.kernel.random_routing import DEVICES, Twins
 from tests.kernel.test_routing_kernel import make_twins
 
@@ -32,7 +32,7 @@ def test_random_writes(kernel_namespaces: Namespaces, seed: int) -> None:
         for dev in (*DEVICES, "lo"):
             twins.both([f"address add 192.168.{len(twins.log)}.1/24 dev {dev}"])
         # icmp_ratelimit is kept in ticks of the kernel's clock, so it is not what was written.
-        names = [name for name in twins.sysctls if not name.endswith("icmp_ratelimit")]
+        names = [name for name in twins.sysctls if not name.endswith("icmp_ratelimit") and name not in SHARED]
         forwarding = ["net.ipv4.ip_forward", *(conf_name(place, "forwarding") for place in ("all", "default", "rta"))]
         for _ in range(WRITES):
             name = random.choice(forwarding if random.random() < 0.4 else names)
@@ -57,6 +57,6 @@ def test_defaults(kernel_namespaces: Namespaces) -> None:
     with kernel_namespaces() as namespace:
         sysctls = Sysctls()
         with namespace.entered():
-            for name in NET:
+            for name in NET.keys() - SHARED.keys():
                 value = int(Twins.path(name).read_text())
                 assert value == (1000 if name.endswith("icmp_ratelimit") else sysctls.get(name)), name
