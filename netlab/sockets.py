@@ -288,7 +288,12 @@ class Sockets:
         coverage = int.from_bytes(packet.payload[4:6], "big") or len(packet.payload)
         if coverage > len(packet.payload):
             return self._host.drop(skb, DropReason.PKT_TOO_SMALL, "the checksum covers more than there is")
-        if coverage < 8 or not udplite_checksum_ok(packet, coverage):
+        whole = coverage == len(packet.payload)
+        looked_at = skb.unicast or (whole and coverage <= SUMMED_AT_ONCE)
+        there = coverage >= 8 and packet.payload[6:8] != bytes(2)
+        if there and not (looked_at and not udplite_checksum_ok(packet, coverage)) and not skb.unicast:
+            return self._host.drop(skb, DropReason.NOT_SPECIFIED, "a broadcast, and nobody here speaks UDP-Lite")
+        if not there or not udplite_checksum_ok(packet, coverage):
             return self._host.drop(skb, DropReason.UDP_CSUM, "the UDP-Lite checksum is wrong")
         self._output.report(icmp.Error(icmp.UNREACHABLE, icmp.PORT), skb)
         self._host.drop(skb, DropReason.NO_SOCKET, "nobody here speaks UDP-Lite")

@@ -71,8 +71,11 @@ class Comparison:
         return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
-def compare(simulator: Json, kernel: Json) -> Comparison:
-    """The differences between two traces of the same scenario, given in the form that `Trace.to_json` makes."""
+def compare(simulator: Json, kernel: Json, *, late: float = 0) -> Comparison:
+    """The differences between two traces of the same scenario, given in the form that `Trace.to_json` makes.
+
+    `late`: so many seconds the kernel has taken longer than the scenario says, and its timeouts have run on.
+    """
     result = Comparison()
     for number, (left, right) in enumerate(zip(canonical(simulator), canonical(kernel), strict=True)):
         for what, mine in left.items():
@@ -86,7 +89,7 @@ def compare(simulator: Json, kernel: Json) -> Comparison:
         mine, theirs = (_entries(world.get("conntrack", {}).get(host, ())) for world in (simulator, kernel))
         for flow in sorted({*mine, *theirs}):
             one, other = mine.get(flow), theirs.get(flow)
-            if not (one and other and _same_entry(one, other)):
+            if not (one and other and _same_entry(one, other, late)):
                 result.differences.append(Difference(last, f"conntrack of {host}", str(one), str(other)))
     for host in sorted({*simulator["log"], *kernel["log"]} if UNKNOWN not in (simulator["log"], kernel["log"]) else ()):
         mine, theirs = simulator["log"].get(host, []), kernel["log"].get(host, [])
@@ -118,10 +121,10 @@ def _entries(lines: Iterable[str]) -> dict[FlowTuple, Line]:
     return {line.original: line for line in map(parse_line, lines)}
 
 
-def _same_entry(one: Line, other: Line) -> bool:
+def _same_entry(one: Line, other: Line, late: float) -> bool:
     """Whether two entries say the same, but for use counts and ids and a little time gone by."""
     left, right = (replace(line, timeout=None, extra=line.extra | {"use": "", "id": ""}) for line in (one, other))
-    return left == right and abs((one.timeout or 0) - (other.timeout or 0)) <= _TIMEOUTS_APART
+    return left == right and abs((one.timeout or 0) - (other.timeout or 0)) <= _TIMEOUTS_APART + late
 
 
 def _line(thing: Any) -> str:

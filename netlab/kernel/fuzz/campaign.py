@@ -93,7 +93,7 @@ def try_one(seed: str, packets: int, features: Features, *, privileged: bool) ->
             refusals.append(str(error))
         if refusals:
             return Trial(disagreement=refusals[0] if len(refusals) == 1 else "")
-        found = compare(simulated.to_json(), real.to_json())
+        found = compare(simulated.to_json(), real.to_json(), late=seconds)
         coverage = covered(real) + cells
         return Trial(len(one.steps), coverage, "" if found else str(found), None, found.unknown, seconds > _LONG)
 

@@ -1,6 +1,7 @@
 """Random packets for a machine, biased towards the addresses, lifetimes and sizes at which it decides differently."""
 
 from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from random import Random
 from typing import Any
@@ -41,6 +42,10 @@ def random_steps(
 ) -> Iterator[PacketStep]:
     """That many packets for these hosts."""
     linked = {end for link in links for end in link}
+    tracked = any(spec.conntrack == "on" for spec in hosts.values())
+    if tracked and linked:
+        # What was put together and cut up again, and waits for a next hop in vain, is told of piece by piece.
+        features = replace(features, fragments=False)
     traffic = {
         name: Traffic(random, spec, features, {dev for host, dev in linked if host == name})
         for name, spec in hosts.items()
@@ -48,7 +53,7 @@ def random_steps(
     for name, one in traffic.items():
         one.meet(address for other, spec in hosts.items() if other != name for address in _addresses(spec))
     makers = list(traffic.values())
-    if any(spec.conntrack == "on" for spec in hosts.values()):
+    if tracked:
         for one in makers:
             one.protocols = [proto for proto in OTHER_PROTOCOLS if proto != SCTP]
 
