@@ -63,6 +63,7 @@ def test_every_command_prints_what_the_real_one_prints() -> None:
         ("-L -p udp --dport 99", 0, "err"),
         ("-F", 0, "err"),
         ("-L -s rubbish", 2, "err"),
+        ("-L -r 10.0.0.0/8", 2, "err"),
     ],
 )
 def test_streams_and_exit_status_are_the_real_ones(router: Host, command: str, status: int, stream: str) -> None:

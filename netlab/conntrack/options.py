@@ -170,6 +170,8 @@ def _option(call: Call, word: str, rest: Iterator[str]) -> None:
     elif name == "state" and value not in TcpState.__members__ and value != "LISTEN":
         raise Refused(f"unknown TCP state `{value}'")
     elif name in ADDRESSES:
+        if name.startswith("reply") and "/" in value:
+            raise Refused(f"CIDR notation unavailable for `--{name}'")
         network(value)
 
 
