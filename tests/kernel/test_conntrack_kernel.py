@@ -210,6 +210,11 @@ def test_an_entry_that_differs_is_told(worker: Worker) -> None:
         assert difference.what == "conntrack of router"
     assert not compare(kernel, kernel | {"conntrack": {"router": []}})
     (line,) = kernel["conntrack"]["router"]
+    timeout = int(line.split()[2])
+    for seconds, late, agree in ((2, 0, True), (4, 0, False), (4, 2, True)):
+        other = kernel | {"conntrack": {"router": [line.replace(str(timeout), str(timeout - seconds))]}}
+        assert bool(compare(kernel, other, late=late)) is agree
+    (line,) = kernel["conntrack"]["router"]
     assert compare(kernel, kernel | {"conntrack": {"router": [line.replace("use=1", "use=2")]}})
 
 

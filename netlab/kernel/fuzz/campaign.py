@@ -23,8 +23,8 @@ from netlab.scenario import Scenario
 from netlab.simulate import build, follow
 
 PACKETS_A_SCENARIO = 250
-# The kernel's timeouts run on while the simulator's clock stands: on a busy machine a run that took so many seconds and
-# disagrees is done again.
+# The kernel's clock runs on while the simulator's stands (UDP is a stream after two seconds): on a busy machine a run
+# that took so many seconds and disagrees is done again.
 _LONG, _TRIES = 1.0, 3
 
 
@@ -32,7 +32,7 @@ _LONG, _TRIES = 1.0, 3
 class Trial:
     """What came of one random scenario: packets compared, what they covered, and the disagreement if there was one.
 
-    `slow`: the kernel's clock has moved on by more than the comparison of timeouts allows for.
+    `slow`: the kernel's clock has moved on so far that what it decides by seconds may come out otherwise.
     """
 
     packets: int = 0
