@@ -215,7 +215,7 @@ class Sockets:
     def _icmp(self, skb: Skb) -> None:
         """net/ipv4/icmp.c, icmp_rcv."""
         packet = skb.packet
-        passed_by_conntrack = skb.summed and not any(packet.payload)
+        passed_by_conntrack = skb.summed and len(packet.payload) >= 8 and not any(packet.payload)
         if not self._sound(skb) and not passed_by_conntrack:
             return self._host.drop(skb, DropReason.ICMP_CSUM, "the ICMP checksum is wrong")
         message = packet.l4
