@@ -122,4 +122,12 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _sum(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+    """Stands for what a learner sees and writes: texts and outputs. JupyterLab rewrites the rest when it saves."""
+    try:
+        cells = [
+            (cell["cell_type"], "".join(cell["source"]), cell.get("outputs", []))
+            for cell in json.loads(content)["cells"]
+        ]
+    except (ValueError, KeyError, TypeError):
+        return hashlib.sha256(content).hexdigest()  # no notebook: every byte counts
+    return hashlib.sha256(json.dumps(cells).encode()).hexdigest()

@@ -82,7 +82,10 @@ def read_yaml(text: str, name: str, problem: type[Exception]) -> Where:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise problem(f"{name}{where}: this is not YAML: {error.problem or error.context}") from None
+        what = error.problem or error.context or ""
+        if "<block end>, but found '<block" in what:
+            what = "the line is indented neither like the ones above nor deeper under a key of its own"
+        raise problem(f"{name}{where}: this is not YAML: {what}") from None
     except (yaml.YAMLError, ValueError) as error:
         raise problem(f"{name}: this is not YAML: {str(error).splitlines()[0]}") from None
     except RecursionError:

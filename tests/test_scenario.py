@@ -205,6 +205,8 @@ MISTAKES = [
     ("# nothing\n", ":1:1: the file is empty"),
     ("hosts: [", ":1:9: this is not YAML: "),
     ("hosts:\n\tr: {}", ":2:1: this is not YAML: found character '\\t' that cannot start any token"),
+    ("a:\n  b: 1\n c: 2", ":3:2: this is not YAML: the line is indented neither like the ones above"),
+    ("a: 'b' c", ":1:8: this is not YAML: expected <block end>"),
     ("a: 'b", ":1:6: this is not YAML: found unexpected end of stream"),
     ("a: 1\n---\nb: 2", ":2:1: this is not YAML: but found another document"),
     ("a: \0", ": this is not YAML: unacceptable character #x0000"),

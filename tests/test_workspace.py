@@ -20,7 +20,7 @@ from netlab.commands import lab
 from netlab.names import NetlabError
 
 OLD, NEW, NEWER, MINE = (
-    json.dumps({"cells": [], "metadata": {"version": version}, "nbformat": 4, "nbformat_minor": 5})
+    json.dumps({"cells": [{"cell_type": "markdown", "source": version}], "nbformat": 4, "nbformat_minor": 5})
     for version in ("old", "new", "newer", "mine")
 )
 
@@ -83,6 +83,21 @@ def test_an_untouched_copy_is_replaced_by_a_newer_version(folder: Path, labs: Pa
     assert contents(folder)["01_hooks/01_hooks.ipynb"] == NEW
 
 
+def test_a_copy_that_jupyterlab_only_saved_counts_as_untouched(folder: Path, labs: Path) -> None:
+    cells = [{"cell_type": "code", "id": "a", "metadata": {}, "source": ["1\n", "+ 1"], "outputs": []}]
+    ship(labs, json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+    workspace.update(folder, labs)
+    copy = folder / "01_hooks/01_hooks.ipynb"
+    saved = {"cells": [{**cells[0], "source": "1\n+ 1"}], "metadata": {"kernelspec": {"name": "python3"}}}
+    copy.write_text(json.dumps(saved))
+    ship(labs, NEW)
+    assert "replaces the copy you had not changed" in news(folder, labs)
+    ran = {**saved, "cells": [{**cells[0], "outputs": [{"text": "2"}]}]}
+    copy.write_text(json.dumps(ran))
+    ship(labs, NEWER)
+    assert "01_hooks.v2.ipynb" in news(folder, labs), "a result is the learner's"
+
+
 def test_a_changed_copy_is_kept_and_the_newer_version_put_beside(folder: Path, labs: Path) -> None:
     workspace.update(folder, labs)
     (folder / "01_hooks/01_hooks.ipynb").write_text(MINE)
@@ -102,7 +117,7 @@ def test_the_version_beside_is_the_learners_too_once_changed(folder: Path, labs:
     workspace.update(folder, labs)
     assert contents(folder)["01_hooks/01_hooks.v2.ipynb"] == NEWER, "untouched, so replaced"
     (folder / "01_hooks/01_hooks.v2.ipynb").write_text(MINE)
-    ship(labs, NEW + " ")
+    ship(labs, NEW.replace("new", "newest"))
     assert "01_hooks.v3.ipynb" in news(folder, labs)
     assert contents(folder)["01_hooks/01_hooks.v2.ipynb"] == MINE
 

@@ -179,15 +179,17 @@ class _Run:
         quiet, patience = self.quiet, _PATIENCE
         while True:
             self.network.markers.cross()
+            frames = self.network.frames()  # before the events, so that those of every frame are among them
             events = list(self.probes.read())
-            frames = self.network.frames()
             received = [one for listeners in self.listeners for one in listeners.serve()]
             recorder.add(events)
             recorder.add_frames(frames)
             recorder.received += received
             if events or frames or received:
                 quiet = self.quiet
-            elif patience > 0 and self.peers and recorder.awaits(self.peers):
+            elif self.peers and recorder.awaits(self.peers) and (patience > 0 or self.probes.sees_drops):
+                if patience <= 0:
+                    raise LostEvents("a packet on its way to a link was neither seen to leave nor dropped")
                 time.sleep(_LOOK_AGAIN)
                 patience -= _LOOK_AGAIN
             elif quiet:
