@@ -229,7 +229,6 @@ MISTAKES = [
     # a host
     (host("colour: red"), ":4:5: unknown key 'colour' (known here: interfaces, routes,"),
     (host("iptables: '*filter'"), ":4:5: 'iptables' is not supported yet"),
-    (host("conntrack: on"), ":4:16: conntrack: 'on' is not supported yet"),
     (host("conntrack: maybe"), ":4:16: conntrack: 'maybe' is neither 'auto' nor 'on'"),
     (host("routes: default"), ":4:13: a list is expected here, not 'default'"),
     (host("routes: [default via nowhere]"), ":4:14: "),
