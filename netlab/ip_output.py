@@ -144,6 +144,8 @@ class IpOutput:
             return
         for piece in fragment(packet, mtu, skb.pieces, as_written=skb.sender is not None):
             self._transmit(skb, piece, self.host.wires.new_number())
+            if skb.sender:  # a process waits, so each piece goes its whole way before the next is sent
+                self.host.wires.settle()
 
     def _transmit(self, skb: Skb, packet: Packet, number: int) -> None:
         """Hand a frame to the link: on an open one every next hop answers, else only the peer's addresses."""

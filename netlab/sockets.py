@@ -15,7 +15,7 @@ from netlab.names import DropReason, NetlabError, Proto
 from netlab.packet import ICMP_ERRORS, Icmp, Packet, Tcp, Udp, as_bytes, udplite_checksum_ok
 from netlab.skb import Skb
 from netlab.stamping import address_towards
-from netlab.tcp_connection import RST, Answer, Connection, FourTuple, Listener, State, reset_for
+from netlab.tcp_connection import RST, Answer, Connection, FourTuple, Listener, Verdict, reset_for
 from netlab.trace import Delivered, Noted, Trace
 
 EPHEMERAL = range(32768, 61000)  # net.ipv4.ip_local_port_range
@@ -173,12 +173,15 @@ class Sockets:
             if skb.unicast and not segment.flags & RST:
                 self._reset(skb, segment)
             return self._host.drop(skb, DropReason.NO_SOCKET, f"nobody listens on tcp/{segment.dport}")
-        if connection.state is State.SYN_RECEIVED and segment.flags & RST and segment.seq == connection.rcv_nxt:
-            # The kernel keeps such a beginning in a table of requests, not yet in a socket (tcp_check_req).
-            self._host.drop(skb, DropReason.NOT_SPECIFIED, "a reset before the handshake was done")
-        else:
+        found = connection.finish(segment) if connection.half_open else Verdict()
+        if found.resets:
+            self._reset(skb, segment)
+        elif found.reason is None:
+            found = Verdict(connection.receive(segment), "the connection has no use for it")
+        if found.reason is None:
             self._delivered(skb, f"tcp/{segment.dport}")
-        connection.receive(segment)
+        else:
+            self._host.drop(skb, found.reason, found.why)
         if connection.gone:
             del self._connections[tuple_]
 
@@ -288,12 +291,11 @@ class Sockets:
         coverage = int.from_bytes(packet.payload[4:6], "big") or len(packet.payload)
         if coverage > len(packet.payload):
             return self._host.drop(skb, DropReason.PKT_TOO_SMALL, "the checksum covers more than there is")
-        whole = coverage == len(packet.payload)
-        looked_at = skb.unicast or (whole and coverage <= SUMMED_AT_ONCE)
-        there = coverage >= 8 and packet.payload[6:8] != bytes(2)
-        if there and not (looked_at and not udplite_checksum_ok(packet, coverage)) and not skb.unicast:
+        plausible = coverage >= 8 and packet.payload[6:8] != b"\0\0"
+        summed_late = coverage < len(packet.payload) or coverage > SUMMED_AT_ONCE or (skb.looped and not skb.unicast)
+        if plausible and not skb.unicast and (summed_late or udplite_checksum_ok(packet, coverage)):
             return self._host.drop(skb, DropReason.NOT_SPECIFIED, "a broadcast, and nobody here speaks UDP-Lite")
-        if not there or not udplite_checksum_ok(packet, coverage):
+        if not plausible or not udplite_checksum_ok(packet, coverage):
             return self._host.drop(skb, DropReason.UDP_CSUM, "the UDP-Lite checksum is wrong")
         self._output.report(icmp.Error(icmp.UNREACHABLE, icmp.PORT), skb)
         self._host.drop(skb, DropReason.NO_SOCKET, "nobody here speaks UDP-Lite")

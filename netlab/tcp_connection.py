@@ -14,6 +14,8 @@ FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 WINDOW: Final = 65535
 MSS: Final = 1460  # bytes of data in one segment
 WRAP: Final = 0xFFFFFFFF
+HALF: Final = 0x7FFFFFFF  # sequence numbers further ahead than this lie behind
+CHALLENGE_PAUSE: Final = 0.5  # seconds (net.ipv4.tcp_invalid_ratelimit)
 
 Answer = Callable[[bytes], bytes | None]
 
@@ -55,6 +57,14 @@ FIN_RECEIVED: Final = {
 }  # fmt: skip
 CLOSED_BY_US: Final = {State.ESTABLISHED: State.FIN_WAIT_1, State.CLOSE_WAIT: State.LAST_ACK}
 RECEIVES_DATA: Final = (State.ESTABLISHED, State.FIN_WAIT_1, State.FIN_WAIT_2)
+
+
+class Verdict(NamedTuple):
+    """What becomes of a segment: dropped for a reason, or None; `resets` if its sender is told."""
+
+    reason: DropReason | None = None
+    why: str = ""
+    resets: bool = False
 
 
 class Listener:
@@ -103,6 +113,7 @@ class Connection:
         self._transmit = transmit
         self._wires = wires
         self._listener = listener
+        self._challenged: float | None = None  # when a challenge was sent last
 
     # ---------------------------------------------------------------- what the program does
 
@@ -116,6 +127,37 @@ class Connection:
         self.rcv_nxt = segment.seq + 1 & WRAP
         self.state = State.SYN_RECEIVED
         self._send(SYN | ACK)
+
+    def finish(self, segment: Tcp) -> Verdict:
+        """A segment for a connection that is only begun (tcp_check_req): may it go on to `receive`?
+
+        The kernel keeps what is only begun in a table of its own, so other rules hold.
+        """
+        flags, end = segment.flags, segment.seq + len(segment.payload) + bool(segment.flags & (SYN | FIN)) & WRAP
+        if flags & (SYN | ACK | RST) == SYN and segment.seq == self.rcv_nxt - 1 & WRAP:
+            self.snd_nxt = self.snd_una
+            self._send(SYN | ACK)
+            return Verdict(DropReason.NOT_SPECIFIED, "the SYN again: so is the answer")
+        outside = self._outside(segment.seq, end)
+        if flags & RST and outside is None:
+            if segment.seq == self.rcv_nxt:
+                self._abort("ECONNRESET")
+            else:
+                self._send(ACK)
+            return Verdict(DropReason.NOT_SPECIFIED, "a reset before the handshake was done")
+        if flags & ACK and segment.ack != self.snd_nxt:
+            return Verdict(DropReason.TCP_FLAGS, "it acknowledges what was never sent", resets=not flags & RST)
+        if outside is not None:
+            if not flags & RST:
+                self._send(ACK)
+            behind = DropReason.TCP_OVERWINDOW if outside is DropReason.TCP_INVALID_SEQUENCE else outside
+            return Verdict(behind, "outside of the window")
+        if flags & SYN:
+            self._abort("ECONNRESET")
+            return Verdict(DropReason.NOT_SPECIFIED, "another SYN before the handshake was done", resets=True)
+        if not flags & ACK:
+            return Verdict(DropReason.NOT_SPECIFIED, "it acknowledges nothing")
+        return Verdict()
 
     def send(self, data: bytes | str) -> Trace:
         """Send data, and return all that follows.
@@ -149,34 +191,52 @@ class Connection:
         """Whether the kernel has forgotten it."""
         return self.state is State.CLOSED
 
+    @property
+    def half_open(self) -> bool:
+        """Whether it is only begun, and by the peer: the kernel keeps it as a request then, not yet as a socket."""
+        return self.state is State.SYN_RECEIVED and self._listener is not None
+
     # ---------------------------------------------------------------- what arrives
 
-    def receive(self, segment: Tcp) -> None:
-        """A segment of this connection (RFC 9293, 3.10.7)."""
+    def receive(self, segment: Tcp) -> DropReason | None:
+        """A segment of this connection (RFC 9293, 3.10.7); the reason if it is thrown away (tcp_rcv_established)."""
         if self.state is State.SYN_SENT:
-            return self._receive_in_syn_sent(segment)
-        if segment.flags & RST:
+            self._receive_in_syn_sent(segment)
+            return None
+        end = segment.seq + len(segment.payload) + bool(segment.flags & FIN) & WRAP
+        reset = segment.flags & RST
+        if (reason := self._outside(segment.seq, end)) is not None and not segment.flags & SYN:
+            if not reset:
+                self._send(ACK)
+            return reason
+        if reset:
             if segment.seq == self.rcv_nxt:
                 self._abort("ECONNRESET")
-            elif self._in_window(segment.seq):
-                self._send(ACK)  # a challenge: an attacker does not see it (RFC 5961)
-            return
-        length = len(segment.payload) + (segment.flags & FIN)
-        if not (self._in_window(segment.seq) or self._in_window(segment.seq + length - 1)) or segment.flags & SYN:
-            return self._send(ACK)
+                return None
+            self._challenge()
+            return DropReason.TCP_RESET
+        if segment.flags & SYN:
+            self._challenge()
+            return DropReason.TCP_INVALID_SYN
         if not segment.flags & ACK:
-            return
-        self._acknowledged(segment.ack)
-        if self.gone or segment.seq != self.rcv_nxt:
-            return self._send(ACK) if length and not self.gone else None
-        if segment.payload and self.state in RECEIVES_DATA:
-            self._take(segment.payload, fin=bool(segment.flags & FIN))
-        if segment.flags & FIN and self.state in FIN_RECEIVED:
-            self.rcv_nxt = self.rcv_nxt + 1 & WRAP
-            self.state = FIN_RECEIVED[self.state]
+            return DropReason.TCP_FLAGS
+        if (reason := self._acknowledged(segment.ack)) is not None or self.gone:
+            return reason
+        return self._take(segment, end)
+
+    def _outside(self, seq: int, end: int) -> DropReason | None:
+        """Whether it lies wholly before or behind the window."""
+        if end - self.rcv_nxt & WRAP > HALF:
+            return DropReason.TCP_OLD_SEQUENCE
+        behind = seq - self.rcv_nxt & WRAP
+        return DropReason.TCP_INVALID_SEQUENCE if WINDOW <= behind <= HALF else None
+
+    def _challenge(self) -> None:
+        """Acknowledge twice a second at most: an honest peer learns where we are, an attacker nothing (RFC 5961)."""
+        now = self._wires.clock.now
+        if self._challenged is None or now - self._challenged >= CHALLENGE_PAUSE:
+            self._challenged = now
             self._send(ACK)
-            if self._listener and self.state is State.CLOSE_WAIT:
-                self.close()
 
     def _receive_in_syn_sent(self, segment: Tcp) -> None:
         if segment.flags & ACK and segment.ack != self.snd_nxt:
@@ -198,9 +258,12 @@ class Connection:
                 self.snd_nxt = self.snd_una
                 self._send(SYN | ACK)
 
-    def _acknowledged(self, ack: int) -> None:
-        if self.snd_nxt - ack & WRAP > self.snd_nxt - self.snd_una & WRAP:
-            return  # older than what we know, or never sent
+    def _acknowledged(self, ack: int) -> DropReason | None:
+        if 0 < ack - self.snd_nxt & WRAP <= HALF:
+            self._challenge()
+            return DropReason.TCP_ACK_UNSENT_DATA
+        if 0 < self.snd_una - ack & WRAP <= HALF:
+            return DropReason.TCP_TOO_OLD_ACK  # this end never sends so much that it could be a late one
         self.snd_una = ack
         if self.state is State.SYN_RECEIVED:
             self.state = State.ESTABLISHED
@@ -208,22 +271,39 @@ class Connection:
                 self._listener.connections.append(self)
         if ack == self.snd_nxt:
             self.state = FIN_ACKNOWLEDGED.get(self.state, self.state)
+        return None
 
-    def _take(self, data: bytes, *, fin: bool) -> None:
-        self.received += data
-        self.rcv_nxt = self.rcv_nxt + len(data) & WRAP
-        reply = self._listener.answer(data) if self._listener and self._listener.answer else None
-        if not fin:
+    def _take(self, segment: Tcp, end: int) -> DropReason | None:
+        """What it carries: new bytes, and the news that no more will come."""
+        if end == segment.seq:
+            return None
+        if end == self.rcv_nxt:
             self._send(ACK)
-        if reply and self.state is State.ESTABLISHED:
+            return DropReason.TCP_OLD_DATA
+        known = self.rcv_nxt - segment.seq & WRAP
+        if known > HALF:  # something is missing before it
+            self._send(ACK)
+            return None
+        data, fin = segment.payload[known:], segment.flags & FIN and self.state in FIN_RECEIVED
+        reply = None
+        if data and self.state in RECEIVES_DATA:
+            self.received += data
+            reply = self._listener.answer(data) if self._listener and self._listener.answer else None
+        self.rcv_nxt = end
+        if fin:
+            self.state = FIN_RECEIVED[self.state]
+        closes = bool(fin and self._listener and self.state is State.CLOSE_WAIT)
+        if data or not closes:  # a FIN alone is acknowledged by ours
+            self._send(ACK)
+        if reply and self.state in CLOSED_BY_US:
             self.send(reply)
+        if closes:
+            self.close()
+        return None
 
     def _abort(self, errno: str) -> None:
         self.state = State.CLOSED
         self.error = errno
-
-    def _in_window(self, seq: int) -> bool:
-        return seq - self.rcv_nxt & WRAP < WINDOW
 
     # ---------------------------------------------------------------- what leaves
 

@@ -267,7 +267,7 @@ def test_a_conversation() -> None:
     assert [frame.packet.flags for frame in trace.out] == ["PA", "A", "PA", "A"]
 
     trace = connection.close()
-    assert [frame.packet.flags for frame in trace.out] == ["FA", "A", "FA", "A"]
+    assert [frame.packet.flags for frame in trace.out] == ["FA", "FA", "A"]
     assert (connection.state, accepted.state) == (State.TIME_WAIT, State.CLOSED)
     assert all(frame.packet.checksum_ok() for frame in trace.out)
 

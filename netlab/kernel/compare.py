@@ -198,7 +198,8 @@ def _masked(frame: Json, made: set[tuple[str, str]], isn: dict[tuple[Any, ...], 
             flow = packet.src, message.sport, packet.dst, message.dport
             if message.flags & 2:
                 isn[flow] = message.seq
-            seq = message.seq - isn.get(flow, 0) & 0xFFFFFFFF
+            begun = 0 if message.flags & 0x14 == 0x14 else isn.get(flow, 0)  # a reset with an ACK has the number 0
+            seq = message.seq - begun & 0xFFFFFFFF
             head = packet.payload[:4] + seq.to_bytes(4, "big") + packet.payload[8:12] + bytes([0, message.flags])
             packet = packet._replace(payload=head + message.payload)
     return packet.to_bytes().hex()

@@ -12,11 +12,12 @@ from netlab.kernel.listeners import Datagram
 from netlab.kernel.outside import Frame
 from netlab.kernel.probes import Event, Kind
 from netlab.names import DropReason, Hook, Proto, Verdict, protocol_name
-from netlab.packet import MalformedPacket, Packet
+from netlab.packet import OFFSET, MalformedPacket, Packet
 from netlab.trace import UNKNOWN, Delivered, Dropped, Logged, Passed, Sent
 from netlab.trace import Event as TraceEvent
 
 Identity = tuple[int, int, int, int, int]
+Bytes = tuple[int, int]  # of a datagram: the first, and the one behind the last
 
 # The low bits of the connection tracking word (enum ip_conntrack_info); two numbers a state, one for each direction.
 _STATES = {0: "ESTABLISHED", 1: "RELATED", 2: "NEW", 3: "ESTABLISHED", 4: "RELATED", 7: "UNTRACKED"}
@@ -47,6 +48,22 @@ def _identity(packet: Packet) -> Identity:
     return packet.saddr, packet.daddr, packet.proto, packet.ip_id, packet.ttl
 
 
+def _bytes(frag: int, length: int) -> Bytes:
+    """Which bytes of a datagram one with this fragment field and length has, its header counted with them."""
+    offset = (frag & OFFSET) * 8
+    return offset, offset + length
+
+
+def _whole(leaving: Mapping[Bytes, Passed], here: Bytes) -> tuple[Bytes, Passed] | None:
+    """Of what has gone to an interface, that which a frame is, or is a piece of."""
+    if here in leaving:
+        return here, leaving[here]
+    first, end = here
+    # The last one has it where none seems to: a packet may have been changed on its way.
+    around = [bytes_ for bytes_ in leaving if bytes_[0] <= first and end <= bytes_[1]] or list(leaving)[-1:]
+    return (around[-1], leaving[around[-1]]) if around else None
+
+
 @dataclass(slots=True)
 class Recorder:
     """Turns the events of one step into the trace's.
@@ -67,10 +84,8 @@ class Recorder:
     events: list[TraceEvent] = field(default_factory=list)
     received: list[Datagram] = field(default_factory=list)
     _last: dict[int, Passed] = field(default_factory=dict)  # the hook a buffer was in last
-    _sent: dict[tuple[str, str, Identity], tuple[Passed, int]] = field(
-        default_factory=dict
-    )  # left POST_ROUTING, and how long, by way out
-    _gone: set[tuple[str, str, Identity]] = field(default_factory=set)  # of those, what has been seen outside
+    _leaving: dict[tuple[str, str, Identity], dict[Bytes, Passed]] = field(default_factory=dict)  # by way out
+    _gone: set[tuple[str, str, Identity, Bytes]] = field(default_factory=set)  # of those, what has been seen outside
     _flying: dict[tuple[Identity, int], int] = field(default_factory=dict)  # the numbers of those, by what they are
     _pieces: dict[tuple[Identity, int], int] = field(default_factory=dict)  # fragments that have a number
     _dropped: list[Passed] = field(default_factory=list)  # the hooks that dropped packets were in last
@@ -92,14 +107,16 @@ class Recorder:
         """Takes in what left by interfaces; each frame stands in the record behind the POST_ROUTING it came through."""
         for host, dev, data in frames:
             packet = Packet.from_bytes(data)
-            passed, length = self._sent.get((host, dev, _identity(packet)), (None, 0))
-            if passed is None:
+            way, here = (host, dev, _identity(packet)), _bytes(packet.frag, packet.length)
+            found = _whole(self._leaving.get(way, {}), here)
+            if found is None:
                 number = self._new_number()
                 self.events.append(Sent(number, host, dev, packet, None, self.peers.get((host, dev))))
                 continue
-            self._gone.add((host, dev, _identity(packet)))
+            whole, passed = found
+            self._gone.add((*way, whole))
             number = passed.number
-            if packet.frag != passed.packet.frag or packet.length < length:
+            if packet.frag != passed.packet.frag or here != whole:
                 number = self._piece(packet)
             at = next(n for n, event in enumerate(self.events) if event is passed) + 1
             while at < len(self.events) and isinstance(self.events[at], Sent):
@@ -113,8 +130,9 @@ class Recorder:
         """
         dropped = {event.number for event in self.events if isinstance(event, Dropped)}
         return any(
-            way[:2] in places and way not in self._gone and passed.number not in dropped
-            for way, (passed, _) in self._sent.items()
+            way[:2] in places and (*way, here) not in self._gone and passed.number not in dropped
+            for way, leaving in self._leaving.items()
+            for here, passed in leaving.items()
         )
 
     def _log(self, line: str) -> None:
@@ -175,10 +193,9 @@ class Recorder:
         passed.state = self._state(event)
         passed.verdict = Verdict.ACCEPT.name
         if passed.hook is Hook.POST_ROUTING and passed.dev_out:
-            self._sent[passed.host, passed.dev_out, _identity(passed.packet)] = (
-                passed,
-                int.from_bytes(event.data[2:4], "big"),
-            )
+            way = passed.host, passed.dev_out, _identity(passed.packet)
+            here = _bytes(passed.packet.frag, int.from_bytes(event.data[2:4], "big"))
+            self._leaving.setdefault(way, {})[here] = passed
             self._flying[_identity(passed.packet), passed.packet.frag] = passed.number
 
     def _state(self, event: Event) -> str | None:
@@ -201,8 +218,10 @@ class Recorder:
             if event.text == DropReason.NETFILTER_DROP:
                 passed.packet, passed.state = as_packet(event.data), self._state(event)
                 passed.verdict = Verdict.DROP.name
+        elif self._was_kept(host, as_packet(event.data)):
+            return
         else:
-            number = self._new_number()
+            number = self._dropped_piece(host, event.data)
         packet: Packet | None = as_packet(event.data)
         if passed is None:
             try:
@@ -210,6 +229,24 @@ class Recorder:
             except MalformedPacket:
                 packet = None
         self.events.append(Dropped(number, host, event.text, packet))
+
+    def _dropped_piece(self, host: str, data: bytes) -> int:
+        """The number of what was never seen as a whole: a fragment made on the way out, or what no hook was shown."""
+        packet = as_packet(data)
+        if packet.is_fragment:
+            for way, leaving in self._leaving.items():
+                if way[0] == host and way[2] == _identity(packet):
+                    found = _whole(leaving, _bytes(packet.frag, int.from_bytes(data[2:4], "big")))
+                    if found:
+                        self._gone.add((*way, found[0]))
+                        return self._piece(packet)
+        return self._new_number()
+
+    def _was_kept(self, host: str, packet: Packet) -> bool:
+        """Whether a listener's socket had this from an earlier step, and throws it away now with all else it kept."""
+        socket = f"{protocol_name(packet.proto)}/{packet.dport}"
+        flying = (_identity(packet), packet.frag) in self._flying
+        return bool(self._next) and packet.proto == Proto.TCP and socket in self.listening.get(host, ()) and not flying
 
     def close(self) -> list[TraceEvent]:
         """The whole step, once nothing more can come, with what sockets have taken."""
