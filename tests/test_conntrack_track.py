@@ -2,8 +2,9 @@
 
 import pytest
 
+from netlab.conntrack.track import notrack
 from netlab.host import Host
-from netlab.names import CtState, Hook, Verdict
+from netlab.names import CtState, Hook, Priority, Verdict
 from netlab.packet import Packet
 
 C, S = "10.0.1.2", "10.0.2.2"
@@ -53,6 +54,20 @@ def test_a_connection_is_told_as_the_kernel_tells_it() -> None:
         f"[DESTROY] tcp      6 120 TIME_WAIT {ends[0]} packets=5 bytes=203 {ends[1]} packets=3 bytes=120 [ASSURED]",
         f"    [NEW] tcp      6 120 SYN_SENT {unreplied}",
     ]
+
+
+def test_a_packet_not_to_be_tracked_leaves_nothing_and_its_answer_is_new() -> None:
+    """As `iptables -t raw -A PREROUTING -p udp --dport 53 -j CT --notrack` on Linux 6.18."""
+    router = router_with()
+    entry = router.register(Hook.PRE_ROUTING, notrack, Priority.RAW)
+    passed = router.receive("r0", Packet.udp(C, S, 1111, 53)).path
+    assert [(row.hook, row.state) for row in passed] == [
+        (hook, CtState.UNTRACKED) for hook in (Hook.PRE_ROUTING, Hook.FORWARD, Hook.POST_ROUTING)
+    ]
+    assert router.conntrack is not None and not router.conntrack.lines()
+    router.unregister(entry)
+    answer = router.receive("r1", Packet.udp(S, C, 53, 1111)).path
+    assert {row.state for row in answer} == {CtState.NEW}
 
 
 def test_a_reset_answers_a_syn_and_ends_the_flow() -> None:

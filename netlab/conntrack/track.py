@@ -289,3 +289,9 @@ def ctstate_of(entry: Entry, direction: Direction) -> CtState:
     if direction is Direction.REPLY or entry.status & Status.SEEN_REPLY:
         return CtState.ESTABLISHED
     return CtState.RELATED if entry.status & Status.EXPECTED else CtState.NEW
+
+
+def notrack(packet: Packet, state: HookState) -> Verdict:
+    """A hook function for -300: this packet is not to be tracked, as the target `CT --notrack` has it in table raw."""
+    state.skb.ctstate = CtState.UNTRACKED
+    return Verdict.ACCEPT
