@@ -304,7 +304,7 @@ def test_only_data_is_sent() -> None:
         ("S", None, False),
         ("SPU", None, False),
         ("R", DropReason.TCP_RESET, False),
-        ("RA", DropReason.TCP_RESET, False),
+        ("RA", DropReason.TCP_FLAGS, False),
         ("A", DropReason.TCP_FLAGS, True),
         ("SA", DropReason.TCP_FLAGS, True),
         ("FA", DropReason.TCP_FLAGS, True),

@@ -7,6 +7,8 @@ from netlab.trace import Delivered, Dropped, Logged, Passed, Refused, Sent, Trac
 
 Coverage = Counter[tuple[str, str]]
 
+LONG_JOURNEY = 12  # hooks; packets that go round are told apart no further
+
 
 def covered(trace: Trace) -> Coverage:
     """How often each hook sequence, drop reason, ICMP message, errno and socket occurs, as (kind, name)."""
@@ -36,7 +38,8 @@ def covered(trace: Trace) -> Coverage:
                 message = event.row()
                 found["ICMP made by hosts", f"{message.get('type')}/{message.get('code')}"] += 1
         for hooks in journeys.values():
-            found["hook sequences", " ".join(hooks)] += 1
+            more = " ..." if len(hooks) > LONG_JOURNEY else ""
+            found["hook sequences", " ".join(hooks[:LONG_JOURNEY]) + more] += 1
     return found
 
 
