@@ -141,6 +141,7 @@ def test_a_copied_notebook_runs_from_top_to_bottom(lab, version, tmp_path):
 
 
 @pytest.mark.notebooks
+@pytest.mark.timeout(600)
 def test_nbgrader_takes_the_notebook(lab, tmp_path):
     """Generate the students' version with nbgrader itself, hand in a solution and a blank, and grade both."""
     name = lab.folder.name
@@ -148,7 +149,7 @@ def test_nbgrader_takes_the_notebook(lab, tmp_path):
     source.mkdir(parents=True)
     shutil.copy(lab.path("nbgrader"), source)
     (tmp_path / "nbgrader_config.py").write_text(
-        f"c = get_config()\nc.CourseDirectory.root = {str(tmp_path)!r}\nc.ExecutePreprocessor.timeout = 60\n"
+        f"c = get_config()\nc.CourseDirectory.root = {str(tmp_path)!r}\nc.ExecutePreprocessor.timeout = 300\n"
     )
 
     def nbgrader(*arguments: str) -> None:
