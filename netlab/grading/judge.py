@@ -14,7 +14,7 @@ from netlab.grading.report import Result, Status
 from netlab.grading.shapes import Blank, Misfit, PartMisfit
 from netlab.grading.watch import Guard, Raised, TimeIsUp, time_limit
 
-SECONDS = 5.0
+SECONDS = 10.0
 
 
 def judge(
