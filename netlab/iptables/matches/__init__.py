@@ -1,0 +1,5 @@
+"""The matches: a module for each subject, a class for each match. Importing the package makes all of them known."""
+
+from netlab.iptables.matches import transport
+
+__all__ = ["transport"]
