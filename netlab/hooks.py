@@ -27,7 +27,17 @@ MAX_REPEATS = 100  # more than any program means: past that it is an endless loo
 # A queue's number stands in a verdict's upper half (NF_QUEUE_NR), the flag for "accept when nobody listens" beside it.
 VERDICT_MASK, QUEUE_BITS, QUEUE_BYPASS = 0xFF, 16, 0x8000
 
-Answer = Verdict | int | tuple[Verdict | int, Packet]
+
+class Reply(NamedTuple):
+    """What a function answered: its verdict, `number` with what the upper bits say, the packet, and what is wrong."""
+
+    verdict: Verdict
+    number: int
+    packet: Packet
+    note: str = ""
+
+
+Answer = Verdict | int | tuple[Verdict | int, Packet] | Reply
 
 
 class HookState(NamedTuple):
@@ -70,15 +80,6 @@ class Walk:
     passed: Passed | None
     at: int = 0
     repeats: int = 0
-
-
-class Reply(NamedTuple):
-    """What a function answered: its verdict, `number` with what the upper bits say, the packet, and what is wrong."""
-
-    verdict: Verdict
-    number: int
-    packet: Packet
-    note: str = ""
 
 
 class Hooks:
@@ -331,6 +332,8 @@ def _raised(entry: Registered, packet: Packet, problem: Exception) -> Reply:
 
 
 def _understood(entry: Registered, packet: Packet, answer: Any) -> Reply:
+    if isinstance(answer, Reply):
+        return answer
     number, after = answer, packet
     if isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], Packet):
         number, after = answer

@@ -104,6 +104,31 @@ class Called(NamedTuple):
         return text + (f" [{changes}]" if changes else "") + (f" ({self.note})" if self.note else "")
 
 
+class Ruled(NamedTuple):
+    """A rule meant the packet, a chain ended or a policy decided, as `iptables -j TRACE` tells it.
+
+    `rule` counts from 1 within its chain; None where the chain ended: there a chain on a hook has its policy decide.
+    `text` is the rule as iptables-save prints it.
+    """
+
+    number: int
+    host: str
+    table: str
+    chain: str
+    rule: int | None
+    verdict: str
+    before: Packet
+    after: Packet
+    text: str = ""
+
+    def __str__(self) -> str:
+        chain = f"{self.table}:{self.chain}"
+        changes = ", ".join(f"{name} {old} -> {new}" for name, old, new in self.before.diff(self.after))
+        if self.rule is None:
+            return f"{chain}:return" if self.verdict == "RETURN" else f"{chain}:policy {self.verdict}"
+        return f"{chain}:rule:{self.rule} {self.verdict}  {self.text}".rstrip() + (f" [{changes}]" if changes else "")
+
+
 class Routed(NamedTuple):
     """A route was looked up."""
 
@@ -197,7 +222,7 @@ class Logged(NamedTuple):
         return f"log: {self.line}"
 
 
-Event = Received | Emitted | Passed | Called | Routed | Sent | Delivered | Dropped | Refused | Noted | Logged
+Event = Received | Emitted | Passed | Called | Ruled | Routed | Sent | Delivered | Dropped | Refused | Noted | Logged
 
 
 class Step:
@@ -363,7 +388,7 @@ def _table_row(event: Event) -> str:
 
 
 _INDENT: dict[type, str] = dict.fromkeys((Received, Emitted, Sent, Delivered, Dropped, Refused, Logged), "")
-_INDENT |= {Passed: "", Called: "    ", Routed: "", Noted: "    "}
+_INDENT |= {Passed: "", Called: "    ", Ruled: "        ", Routed: "", Noted: "    "}
 
 _COLUMNS = [
     "step", "packet", "host", "event", "hook", "function", "verdict", "in", "out",
@@ -386,6 +411,8 @@ def _frame_row(step: int, event: Event) -> dict[str, Any]:
         row |= {"hook": event.hook.name, "verdict": event.verdict, "in": event.dev_in, "out": event.dev_out}
     elif isinstance(event, Called):
         row |= {"hook": event.hook.name, "function": event.function, "verdict": event.verdict}
+    elif isinstance(event, Ruled):
+        row |= {"function": f"{event.table}:{event.chain}", "verdict": event.verdict}
     elif isinstance(event, Received):
         row["in"] = event.dev
     elif isinstance(event, Sent):

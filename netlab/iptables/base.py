@@ -50,6 +50,11 @@ class Base(Match):
         """The protocol that packets must have; 0 where any may come."""
         return 0 if self.proto is None or self.proto.negated else self.proto.value
 
+    @property
+    def asks(self) -> bool:
+        """A rule may ask for nothing at all."""
+        return any(True for _ in self._tests())
+
     def bind(self, rules: Rules) -> Test:
         """All that is given must be so."""
         tests = list(self._tests())

@@ -102,6 +102,11 @@ class Match(Extension):
     protocols: ClassVar[frozenset[int] | None] = None
     """The protocols of which one must stand behind -p, without a `!`; such a match is loaded by `-p` alone, too."""
 
+    @property
+    def asks(self) -> bool:
+        """Whether there is anything to ask of a packet."""
+        return True
+
     def bind(self, rules: Rules) -> Test:
         """The function that answers for one host."""
         raise NotImplementedError
