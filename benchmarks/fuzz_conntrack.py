@@ -1,6 +1,5 @@
 """Random bytes at connection tracking, steered by the code that they reach (atheris): nothing may raise.
 
-    pip install atheris
     python -m benchmarks.fuzz_conntrack -runs=1000000
 
 An input is a conversation: for each packet one byte says which side sends it, over which protocol, and how its bytes

@@ -13,6 +13,7 @@ from benchmarks.fuzz_conntrack import conversation, one_input
 from netlab.host import Host
 from netlab.names import CtState
 from netlab.packet import Packet
+from tests.conftest import CI
 
 ROOT = Path(__file__).resolve().parent.parent
 C, S = "10.0.1.2", "10.0.2.2"
@@ -67,10 +68,18 @@ def test_bad_input_gets_the_state_that_the_kernel_gives(packet: Packet, state: C
     assert state_of(packet) is state
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not find_spec("atheris"), reason="atheris is not installed (pip install atheris)")
-def test_the_fuzzer_runs() -> None:
-    command = [sys.executable, "-m", "benchmarks.fuzz_conntrack", "-runs=2000", "-seed=1"]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-    assert ran.returncode == 0, ran.stderr[-2000:]
-    assert "Done 2000 runs" in ran.stderr
+SAMPLE, WHOLE = 20_000, 1_000_000
+"""Inputs: in `make test`, and in `make full`, which takes some minutes for them."""
+
+
+@pytest.mark.timeout(3600)
+def test_no_input_that_is_steered_by_what_it_reaches_raises(seed: int, whole: bool, tmp_path: Path) -> None:
+    if not find_spec("atheris"):
+        (pytest.fail if CI else pytest.skip)("atheris is not installed here: make setup")
+    runs = WHOLE if whole else SAMPLE
+    command = [sys.executable, "-m", "benchmarks.fuzz_conntrack", f"-runs={runs}", f"-seed={seed or 1}"]
+    command.append(f"-artifact_prefix={tmp_path}/")  # an input that fails is written there
+    ran = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
+    failed = [file.read_bytes() for file in tmp_path.iterdir()]
+    assert ran.returncode == 0, f"{failed}\n{ran.stderr[-2000:]}"
+    assert f"Done {runs} runs" in ran.stderr
