@@ -10,7 +10,7 @@ from html import escape
 from typing import Final
 
 from netlab.iptables.base import Base
-from netlab.iptables.extension import Match, Target
+from netlab.iptables.extension import Extension, Match, Target
 from netlab.iptables.words import Place
 from netlab.names import Hook, Priority, Verdict
 
@@ -81,6 +81,12 @@ class Rule:
         """Whether both are the same but for their counters, as `-C` and `-D` compare."""
         return (self.matches, self.target) == (other.matches, other.target)
 
+    @property
+    def needs_conntrack(self) -> bool:
+        """Whether connections are tracked for its sake."""
+        extensions = *self.matches, self.target
+        return any(one.needs_conntrack for one in extensions if isinstance(one, Extension))
+
     def __str__(self) -> str:
         """As iptables-save prints it behind `-A CHAIN`."""
         parts = [*map(str, self.matches), *([str(self.target)] if self.target else [])]
@@ -92,11 +98,15 @@ class Rule:
 
 @dataclass(eq=False)
 class Chain:
-    """A list of rules. `hook` and `policy` are those of a chain that hangs on a hook; a user's chain has none."""
+    """A list of rules. `hook` and `policy` are those of a chain that a table begins with; a user's chain has none.
+
+    `hooked`: it hangs on its hook. iptables-nft hangs a chain there when somebody names it first.
+    """
 
     name: str
     hook: Hook | None = None
     policy: Verdict | None = None
+    hooked: bool = False
     counters: Counters = field(default_factory=Counters)
     rules: list[Rule] = field(default_factory=list)
 
