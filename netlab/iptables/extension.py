@@ -57,7 +57,11 @@ class Extension:
     options: ClassVar[tuple[Option, ...]] = ()
     tables: ClassVar[frozenset[str] | None] = None  # None: all
     hooks: ClassVar[frozenset[Hook] | None] = None  # None: all
-    needs_conntrack: ClassVar[bool] = False
+
+    @property
+    def needs_conntrack(self) -> bool:
+        """Whether connections are tracked for its sake."""
+        return False
 
     def check(self, use: Use) -> None:
         """Refuse what the kernel would (`checkentry` in net/netfilter), beyond `tables` and `hooks`.
