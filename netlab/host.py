@@ -87,6 +87,7 @@ class Host(Machine):
             self.fib.add_rule(parse_rule(rule))
         self._queues: dict[int, NfQueue] = {}
         self._defrag: list[Registered] = []
+        self._tracking: list[Registered] = []
         self.conntrack: Conntrack | None = None
         self.hooks = Hooks(name, self.wires, changed=self._changed, enqueue=self._enqueue, old=kernel <= LAST_OLD)
         self._output = IpOutput(self, self.hooks)
@@ -188,13 +189,25 @@ class Host(Machine):
     def track(self) -> Conntrack:
         """Switch connection tracking on, as the first rule that needs it does (nf_ct_netns_get)."""
         if self.conntrack is None:
+            self.conntrack = Conntrack(self)
+        if not self._tracking:
             self.defragment()
-            self.conntrack = tracker = Conntrack(self)
-            for hook in (Hook.PRE_ROUTING, Hook.LOCAL_OUT):
-                self.register(hook, tracker.track, Priority.CONNTRACK, "nf_conntrack_in")
-            for hook in (Hook.LOCAL_IN, Hook.POST_ROUTING):
-                self.register(hook, tracker.confirm, Priority.CONNTRACK_CONFIRM, "nf_confirm")
+            self.conntrack.resume()
+            places: list[tuple[Hook, HookFunction, int, str]] = [
+                (Hook.PRE_ROUTING, self.conntrack.track, Priority.CONNTRACK, "nf_conntrack_in"),
+                (Hook.LOCAL_OUT, self.conntrack.track, Priority.CONNTRACK, "nf_conntrack_in"),
+                (Hook.LOCAL_IN, self.conntrack.confirm, Priority.CONNTRACK_CONFIRM, "nf_confirm"),
+                (Hook.POST_ROUTING, self.conntrack.confirm, Priority.CONNTRACK_CONFIRM, "nf_confirm"),
+            ]
+            self._tracking = [self.register(*place) for place in places]
         return self.conntrack
+
+    def untrack(self) -> None:
+        """Switch it off, as the last rule that needed it does when it goes (nf_ct_netns_put). The entries stay."""
+        if self._tracking:
+            self.defragment(False)
+        while self._tracking:
+            self.unregister(self._tracking.pop())
 
     def assign_helper(self, helper: str, dport: int = 21) -> list[Registered]:
         """Have a conntrack helper read the TCP flows to that port, as a rule in the table raw does.

@@ -16,6 +16,7 @@ from netlab.conntrack.expectations import LIFETIME, Expectation, ExpectationKey,
 from netlab.conntrack.ftp import HELPERS, Announcement, Partial
 from netlab.conntrack.protocols import Outcome, Protocols
 from netlab.conntrack.table import ConntrackTable, direction_of
+from netlab.conntrack.tcp import Mark, TcpTrack
 from netlab.conntrack.text import Line, frame, line_of
 from netlab.conntrack.timeouts import PREFIX
 from netlab.conntrack.tuples import Direction, FlowTuple, invert, shared, tuple_of
@@ -96,6 +97,13 @@ class Conntrack:
         return Verdict.ACCEPT
 
     # ---------------------------------------------------------------- what a user sees and does
+
+    def resume(self) -> None:
+        """Tracking begins, maybe again: what passed since is not known, so no window is too small (nf_ct_tcp_fixup)."""
+        for entry in self.table:
+            if isinstance(entry.protocol, TcpTrack):
+                for side in (entry.protocol.original, entry.protocol.reply):
+                    side.marks |= Mark.LIBERAL
 
     def collect(self) -> list[Entry]:
         """Forget all that is late: what the kernel's garbage collection does now and then. Returns the entries."""
