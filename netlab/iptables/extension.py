@@ -8,7 +8,7 @@ starts anew whenever the rules are loaded.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from netlab.conntrack.track import Conntrack
 from netlab.hooks import HookState
@@ -23,10 +23,15 @@ class HotDrop(Exception):
     """A match has seen a packet so broken that it is dropped at once, whatever the rule says (`par->hotdrop`)."""
 
 
+Variant = Literal["nft", "legacy"]
+"""Which of the two iptables wrote the rules: they differ in what becomes of broken packets, and in small things."""
+
+
 class Rules(Protocol):
     """What the rules of one host share, as far as extensions need it."""
 
     host: Machine
+    variant: Variant
 
     def tracker(self) -> Conntrack:
         """The host's connection tracking, switched on if it was not."""
@@ -47,6 +52,7 @@ class Use(NamedTuple):
     table: str
     hooks: frozenset[Hook]
     protocol: int  # the number that -p asks for; 0 for any, and where it is negated
+    variant: Variant = "nft"
 
 
 @dataclass(frozen=True)
@@ -79,15 +85,17 @@ class Extension:
 
     def words(self) -> Iterator[str]:
         """Its options as iptables-save prints them, without its name."""
+        said: set[str] = set()
         for option in self.options:
             given = getattr(self, option.field)
-            if given is None:
+            if given is None or option.field in said:
                 continue
-            value = given
-            if option.negatable:
-                value, negated = given
-                if negated:
-                    yield "!"
+            value, negated = given if option.negatable else (given, False)
+            if not option.kinds and value != option.value:
+                continue
+            said.add(option.field)
+            if negated:
+                yield "!"
             yield option.names[0]
             values = value if len(option.kinds) > 1 else (value,)
             for kind, one in zip(option.kinds, values, strict=False):

@@ -39,15 +39,18 @@ class Option:
     Attributes:
         names: its spellings; the first is the one that is printed.
         field: the extension's field that holds what it says: the value, a tuple of values if it takes several words,
-            True if it takes none; within `Is(...)` if it is negatable.
+            `value` if it takes none; within `Is(...)` if it is negatable. Of several options for one field only one may
+            be given; the first that can say it is printed.
         kinds: of the words it takes.
         negatable: whether a `!` may stand before it.
+        value: what it says if it takes no word.
     """
 
     names: tuple[str, ...]
     field: str
     kinds: tuple[Kind[Any], ...] = ()
     negatable: bool = False
+    value: Any = True
 
 
 # ---------------------------------------------------------------- kinds of values
