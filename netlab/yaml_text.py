@@ -13,7 +13,7 @@ MAX_LENGTH = 1_000_000  # characters; reading takes a second or two by then
 class Where:
     """A value and its place: line and column in a file, or a path like `hosts.router` in a Python structure."""
 
-    __slots__ = ("_inside", "key", "mark", "path", "value")
+    __slots__ = ("_inside", "inner_place", "key", "mark", "path", "value")
 
     def __init__(
         self,
@@ -26,6 +26,8 @@ class Where:
         self.path = path
         self.mark = mark
         self.key = mark
+        self.inner_place: tuple[int, int] | None = None
+        """Line and column where text in a literal block (`|`) begins: from there on its lines are the file's."""
         self._inside = inside
 
     @property
@@ -92,13 +94,14 @@ def read_yaml(text: str, name: str, problem: type[Exception]) -> Where:
         raise problem(f"{name}: nested too deeply for a scenario") from None
     if node is None:
         raise problem(f"{name}:1:1: the file is empty")
-    return _Reader(name, problem).read(node, 0)
+    return _Reader(name, problem, text.splitlines()).read(node, 0)
 
 
 class _Reader:
-    def __init__(self, name: str, problem: type[Exception]) -> None:
+    def __init__(self, name: str, problem: type[Exception], lines: list[str]) -> None:
         self.name = name
         self.problem = problem
+        self.lines = lines
         self.seen: set[int] = set()
 
     def read(self, node: "yaml.Node", depth: int) -> Where:
@@ -106,7 +109,10 @@ class _Reader:
 
         mark = _mark(node)
         if isinstance(node, yaml.ScalarNode):
-            return Where(node.value, mark=mark)
+            where = Where(node.value, mark=mark)
+            if node.style == "|":
+                where.inner_place = self._inner_place(node.value, mark[0])
+            return where
         if id(node) in self.seen:
             raise self._fail(mark, "aliases are not supported, write it out")
         if depth > MAX_DEPTH:
@@ -126,6 +132,12 @@ class _Reader:
             inside[key.value] = item = self.read(value, depth + 1)
             item.key = _mark(key)
         return Where({key: item.value for key, item in inside.items()}, mark=mark, inside=inside)
+
+    def _inner_place(self, text: str, line: int) -> tuple[int, int]:
+        """Where the text of a literal block begins: below the line with the `|`, behind what indents it."""
+        inside = next((one for one in text.splitlines() if one.strip()), "")
+        written = next((one for one in self.lines[line:] if one.strip()), "")
+        return line + 1, len(written) - len(inside) + 1
 
     def _fail(self, mark: tuple[int, int], text: str) -> Exception:
         return self.problem(f"{self.name}:{mark[0]}:{mark[1]}: {text}")

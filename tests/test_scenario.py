@@ -8,8 +8,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netlab.addresses import InterfaceAddress
+from netlab.kernel.fuzz.shrink import to_yaml
+from netlab.names import Verdict
 from netlab.packet import Packet
-from netlab.scenario import AdvanceStep, PacketStep, Scenario, ScenarioError, from_dict, load, loads
+from netlab.scenario import (
+    AdvanceStep,
+    PacketStep,
+    QueueAnswer,
+    RunStep,
+    Scenario,
+    ScenarioError,
+    from_dict,
+    load,
+    loads,
+)
 
 MACHINE = """\
 hosts:
@@ -228,7 +240,14 @@ MISTAKES = [
     ("hosts: {a b: {}}", ":1:14: 'a b' is no host name"),
     # a host
     (host("colour: red"), ":4:5: unknown key 'colour' (known here: interfaces, routes,"),
-    (host("iptables: '*filter'"), ":4:5: 'iptables' is not supported yet"),
+    (host("iptables: [a]"), ":4:15: text is expected here, not a list"),
+    (host("iptables: '-A INPUT -M /bin/sh'"), ":4:15: -M would have iptables start a program"),
+    (host("queues: {a: ACCEPT}"), ":4:17: 'a' is not a whole number"),
+    (host("queues: {65536: ACCEPT}"), ":4:21: 65536 is not from 0 to 65535"),
+    (host("queues: {0: STOLEN}"), ":4:17: 'STOLEN' is none of ACCEPT, DROP, REPEAT, with or without a mark"),
+    (host("queues: {0: ACCEPT 1}"), ":4:17: 'ACCEPT 1' is none of ACCEPT, DROP, REPEAT"),
+    (host("queues: {0: ACCEPT mark x}"), ":4:17: 'x' is not a whole number"),
+    (host("queues: {0: REPEAT}"), ":4:17: REPEAT without a mark asks the same rule again and again"),
     (host("conntrack: maybe"), ":4:16: conntrack: 'maybe' is neither 'auto' nor 'on'"),
     (host("routes: default"), ":4:13: a list is expected here, not 'default'"),
     (host("routes: [default via nowhere]"), ":4:14: "),
@@ -257,10 +276,19 @@ MISTAKES = [
      ":5:17: a:e is on a link: packets come in only by an open interface"),
     # steps
     (ROUTER + "steps: {}", ":3:8: a list is expected here, not a mapping"),
-    (ROUTER + "steps: [run: ls]", ":3:9: 'run' is not supported yet"),
-    (ROUTER + "steps: [wait: 3]", ":3:9: unknown key 'wait' (known here: packet, advance)"),
-    (ROUTER + "steps: [{}]", ":3:9: a step is one of 'packet' and 'advance'"),
-    (ROUTER + "steps: [{advance: 1, packet: {}}]", ":3:9: a step is one of 'packet' and 'advance'"),
+    (ROUTER + "steps: [run: ls]", ":3:14: a mapping is expected here, not 'ls'"),
+    (ROUTER + "steps: [run: {host: r}]", ":3:14: a command needs the key 'command'"),
+    (ROUTER + "steps: [run: {host: s, command: ip}]", ":3:21: unknown host 's' (the hosts are r)"),
+    (ROUTER + "steps: [run: {host: r, command: ls}]", ":3:33: unknown command 'ls' (a host has conntrack, ip,"),
+    (ROUTER + "steps: [run: {host: r, command: 'ip netns exec x ls'}]", ":3:33: 'ip netns exec x ls': of ip, hosts"),
+    (ROUTER + "steps: [run: {host: r, command: \"iptables -A '\"}]", ":3:33: \"iptables -A '\": no closing quotation"),
+    (ROUTER + "steps: [run: {host: r, command: iptables -M x -L}]", ":3:33: iptables -M: a scenario's commands"),
+    (ROUTER + "steps: [run: {host: r, command: ipset save -f /tmp/x}]", ":3:33: ipset -f: a scenario's commands"),
+    (ROUTER + "steps: [run: {host: r, command: sysctl net.ipv4.ip_forward}]", ":3:33: 'sysctl net.ipv4"),
+    (ROUTER + "steps: [run: {host: r, command: sysctl -w a=b}]", ":3:33: sysctl: 'a=b' is not NAME=NUMBER"),
+    (ROUTER + "steps: [wait: 3]", ":3:9: unknown key 'wait' (known here: packet, advance, run)"),
+    (ROUTER + "steps: [{}]", ":3:9: a step is one of 'packet', 'advance' and 'run'"),
+    (ROUTER + "steps: [{advance: 1, packet: {}}]", ":3:9: a step is one of 'packet', 'advance' and 'run'"),
     (ROUTER + "steps: [advance: -1]", ":3:18: '-1' is not a number of seconds"),
     (ROUTER + "steps: [advance: nan]", ":3:18: 'nan' is not a number of seconds"),
     (ROUTER + "steps: [advance: soon]", ":3:18: 'soon' is not a number of seconds"),
@@ -348,3 +376,48 @@ def test_any_structure_is_a_scenario_or_refused(structure: Any) -> None:
     except ScenarioError:
         return
     assert scenario.hosts
+
+
+# ---------------------------------------------------------------- rules
+
+RULES = """\
+hosts:
+  router:
+    interfaces: {eth0: 10.0.1.1/24}
+    ipsets: |
+      create friends hash:ip
+      add friends 10.0.1.2
+    iptables: |
+
+      *filter
+      :INPUT DROP [0:0]
+      -A INPUT -m set --match-set friends src -j NFQUEUE --queue-num 5
+      COMMIT
+    queues: {0: ACCEPT, 5: REPEAT mark 0x10, 6: DROP}
+steps:
+  - run: {host: router, command: "iptables -A INPUT -j ACCEPT"}
+"""
+
+
+def test_rules_sets_queues_and_commands() -> None:
+    scenario = loads(RULES)
+    router = scenario.hosts["router"]
+    assert router.ipsets == "create friends hash:ip\nadd friends 10.0.1.2\n"
+    assert router.iptables.splitlines()[2] == ":INPUT DROP [0:0]"
+    assert router.queues == {
+        0: QueueAnswer(Verdict.ACCEPT),
+        5: QueueAnswer(Verdict.REPEAT, 16),
+        6: QueueAnswer(Verdict.DROP),
+    }
+    assert scenario.steps == (RunStep("router", "iptables -A INPUT -j ACCEPT"),)
+    assert scenario.steps[0].title == "router# iptables -A INPUT -j ACCEPT"
+    assert loads(to_yaml(scenario)) == scenario
+
+
+def test_where_the_text_of_rules_begins_in_the_file() -> None:
+    places = loads(RULES).hosts["router"].places
+    assert places == {"ipsets": (5, 7), "iptables": (8, 7)}
+    assert RULES.splitlines()[places["iptables"][0] + 1][places["iptables"][1] - 1 :] == ":INPUT DROP [0:0]"
+    quoted = loads("hosts: {r: {iptables: '*filter'}}").hosts["r"]
+    assert (quoted.iptables, quoted.places) == ("*filter", {})
+    assert from_dict({"hosts": {"r": {"iptables": "*filter"}}}).hosts["r"] == quoted

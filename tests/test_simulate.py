@@ -114,7 +114,7 @@ def test_run_json_prints_the_form_both_worlds_share(machine: str, capsys: pytest
     [
         (None, "No such file or directory"),
         ("hosts: [", ":1:9: this is not YAML"),
-        ("hosts: {r: {iptables: x}}", ":1:13: 'iptables' is not supported yet"),
+        ("hosts: {r: {colour: x}}", ":1:13: unknown key 'colour'"),
         ("hosts: {r: {routes: [default via 10.7.7.7]}}", ": host r: "),
     ],
 )

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from netlab.scenario import AdvanceStep, HostSpec, Scenario
+from netlab.scenario import AdvanceStep, HostSpec, PacketStep, RunStep, Scenario
 
 
 def shrink(scenario: Scenario, differs: Callable[[Scenario], bool], *, seconds: float = 20.0) -> Scenario:
@@ -34,7 +34,7 @@ def _smaller(scenario: Scenario) -> Iterator[Scenario]:
         for start in range(0, len(steps), size):
             yield replace(scenario, steps=steps[:start] + steps[start + size :])
         size //= 2
-    needed = {(step.host, step.dev) for step in steps if not isinstance(step, AdvanceStep)}
+    needed = {(step.host, step.dev) for step in steps if isinstance(step, PacketStep)}
     needed |= {end for link in scenario.links for end in link}
     for name, spec in scenario.hosts.items():
         for smaller in _smaller_hosts(spec, {dev for host, dev in needed if host == name}):
@@ -78,6 +78,11 @@ def to_yaml(scenario: Scenario) -> str:
             lines.append(f"    listen: {json.dumps([f'{proto}/{port}' for proto, port in spec.listen])}")
         if spec.conntrack != "auto":
             lines.append(f"    conntrack: {spec.conntrack}")
+        for key in ("ipsets", "iptables"):
+            if text := getattr(spec, key):
+                lines += [f"    {key}: |", *(f"      {line}".rstrip() for line in text.splitlines())]
+        if spec.queues:
+            lines.append(f"    queues: {json.dumps({number: str(answer) for number, answer in spec.queues.items()})}")
         if spec.mtu:
             lines.append(f"    mtu: {json.dumps(spec.mtu)}")
     if scenario.links:
@@ -87,6 +92,8 @@ def to_yaml(scenario: Scenario) -> str:
     for step in scenario.steps:
         if isinstance(step, AdvanceStep):
             lines.append(f"  - advance: {step.seconds:g}")
+        elif isinstance(step, RunStep):
+            lines.append(f"  - run: {{host: {step.host}, command: {json.dumps(step.command)}}}")
         else:
             way = f'into: "{step.host}:{step.dev}"' if step.dev else f"from: {step.host}"
             lines += [f"  # {step.title}", f'  - packet: {{{way}, hex: "{step.data.hex()}"}}']

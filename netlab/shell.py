@@ -1,0 +1,134 @@
+"""The commands of a simulated host, as its administrator types them.
+
+    print(run(router, "iptables -t nat -A POSTROUTING -o eth1 -j MASQUERADE"))
+
+There is no shell behind them: no pipes, no variables, no files.
+"""
+
+import shlex
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from netlab.addresses import InterfaceAddress
+from netlab.conntrack.command import conntrack
+from netlab.conntrack.options import Output
+from netlab.host import Host
+from netlab.names import NetlabError
+from netlab.route_text import delete_route, delete_rule, parse_route, parse_rule
+from netlab.routing import Fib
+
+COMMANDS: Final = ("conntrack", "ip", "ipset", "iptables", "sysctl")
+_IP_OBJECTS: Final = ("address", "route", "rule")
+_FILES: Final = {
+    "conntrack": ("-R", "--load-file"),
+    "ipset": ("-f", "-file", "--file"),
+    "iptables": ("-M", "--modprobe"),
+}
+"""Options that read or write files, or start programs."""
+
+
+def parse_command(command: str) -> list[str]:
+    """The words of a command that hosts have.
+
+    Raises:
+        NetlabError: quotation marks that do not end, or no such command.
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError as problem:
+        raise NetlabError(f"{command!r}: {str(problem).lower()}") from None
+    if not words or words[0] not in COMMANDS:
+        name = repr(words[0]) if words else "nothing"
+        raise NetlabError(f"unknown command {name} (a host has {', '.join(COMMANDS)})")
+    for option in _FILES.get(words[0], ()):
+        if any(word == option or word.startswith(f"{option}=") for word in words):
+            raise NetlabError(f"{words[0]} {option}: a scenario's commands neither read files nor start programs")
+    if words[0] == "ip":
+        _ip_call(words)
+    if words[0] == "sysctl":
+        _settings(words)
+    return words
+
+
+def run(host: Host, command: str) -> Output:
+    """Run a command on a host; what it prints, and its exit status: 0 when it has done what it was told.
+
+    Raises:
+        NetlabError: the host has no such command.
+    """
+    words = parse_command(command)
+    try:
+        return _DOING[words[0]](host, words)
+    except NetlabError as problem:
+        return Output("", str(problem), 1)
+
+
+def _ip_call(words: Sequence[str]) -> tuple[str, str, list[str]]:
+    """What `ip` is asked for: object, action, and the rest.
+
+    Raises:
+        NetlabError: anything but `add` and `del` of addresses, routes and rules.
+    """
+    match [word for word in words[1:] if word != "-4"]:
+        case [what, "add" | "del" as action, *rest] if rest:
+            for name in _IP_OBJECTS:
+                if name.startswith(what) and len(what) >= (2 if name == "rule" else 1):
+                    return name, action, rest
+    raise NetlabError(f"{' '.join(words)!r}: of ip, hosts have only {{address|route|rule}} {{add|del}} ...")
+
+
+def _settings(words: Sequence[str]) -> list[tuple[str, int]]:
+    """The sysctls that `sysctl -w` is to set.
+
+    Raises:
+        NetlabError: it is asked for anything else.
+    """
+    if len(words) < 3 or words[1] != "-w":
+        raise NetlabError(f"{' '.join(words)!r}: of sysctl, hosts have only -w NAME=VALUE")
+    found = []
+    for word in words[2:]:
+        name, _, value = word.partition("=")
+        try:
+            found.append((name.strip(), int(value, 0)))
+        except ValueError:
+            raise NetlabError(f"sysctl: {word!r} is not NAME=NUMBER") from None
+    return found
+
+
+def _conntrack(host: Host, words: list[str]) -> Output:
+    return conntrack(host, words[1:])
+
+
+def _ip(host: Host, words: list[str]) -> Output:
+    what, action, rest = _ip_call(words)
+    _IP[what, action](host.fib, " ".join(rest))
+    return Output("")
+
+
+def _address(text: str) -> tuple[str, InterfaceAddress]:
+    match text.split():
+        case [address, "dev", dev]:
+            return dev, InterfaceAddress.parse(address)
+    raise NetlabError(f"{text!r} is not ADDRESS/LENGTH dev INTERFACE")
+
+
+_IP: Final[dict[tuple[str, str], Callable[[Fib, str], object]]] = {
+    ("address", "add"): lambda fib, text: fib.add_address(*_address(text)),
+    ("address", "del"): lambda fib, text: fib.remove_address(*_address(text)),
+    ("route", "add"): lambda fib, text: fib.add(parse_route(text)),
+    ("route", "del"): delete_route,
+    ("rule", "add"): lambda fib, text: fib.add_rule(parse_rule(text)),
+    ("rule", "del"): delete_rule,
+}
+
+
+def _sysctl(host: Host, words: list[str]) -> Output:
+    settings = _settings(words)
+    for name, value in settings:
+        host.sysctls.set(name, value)
+    return Output("\n".join(f"{name} = {value}" for name, value in settings))
+
+
+_DOING: Final[dict[str, Callable[[Host, list[str]], Output]]] = {
+    "conntrack": _conntrack, "ip": _ip, "sysctl": _sysctl,
+}  # fmt: skip
