@@ -162,7 +162,7 @@ class Hooks:
             else:
                 if answer is _ACCEPTED:
                     continue
-                reply = _understood(entry, skb.packet, answer)
+                reply = understood(answer, skb.packet, entry.name)
             walk = Walk(skb, hook, dev_in, dev_out, okfn, None, at)
             if self._obey(walk, entry, reply):
                 self._go_on(walk)
@@ -324,14 +324,15 @@ def _call(entry: Registered, packet: Packet, state: HookState) -> Reply | None:
         answer = entry.function(packet, state)
     except Exception as problem:
         return _raised(entry, packet, problem)
-    return None if answer is _ACCEPTED else _understood(entry, packet, answer)
+    return None if answer is _ACCEPTED else understood(answer, packet, entry.name)
 
 
 def _raised(entry: Registered, packet: Packet, problem: Exception) -> Reply:
     return Reply(Verdict.DROP, 0, packet, f"{entry.name} raised {blame(problem)}")
 
 
-def _understood(entry: Registered, packet: Packet, answer: Any) -> Reply:
+def understood(answer: Any, packet: Packet, name: str) -> Reply:
+    """What the function of that name said of a packet, in one form; an answer that means nothing is a DROP."""
     if isinstance(answer, Reply):
         return answer
     number, after = answer, packet
@@ -339,7 +340,7 @@ def _understood(entry: Registered, packet: Packet, answer: Any) -> Reply:
         number, after = answer
     if is_verdict(number):
         return Reply(Verdict(number & VERDICT_MASK), number, after)
-    return Reply(Verdict.DROP, 0, packet, f"{entry.name} returned {answer!r}, which is no verdict")
+    return Reply(Verdict.DROP, 0, packet, f"{name} returned {answer!r}, which is no verdict")
 
 
 def is_verdict(answer: object) -> bool:

@@ -23,6 +23,7 @@ from netlab.ip_input import IpInput
 from netlab.ip_output import IpOutput
 from netlab.machine import LOOPBACK_MTU, Machine
 from netlab.names import Hook, NetlabError, Priority
+from netlab.nat.nat import Nat
 from netlab.packet import MalformedPacket, Packet
 from netlab.queue import NfQueue
 from netlab.route import MAIN
@@ -89,6 +90,7 @@ class Host(Machine):
         self._defrag: list[Registered] = []
         self._tracking: list[Registered] = []
         self.conntrack: Conntrack | None = None
+        self._nat: Nat | None = None
         self.hooks = Hooks(name, self.wires, changed=self._changed, enqueue=self._enqueue, old=kernel <= LAST_OLD)
         self._output = IpOutput(self, self.hooks)
         self.sockets = Sockets(self, self._output)
@@ -208,6 +210,13 @@ class Host(Machine):
             self.defragment(False)
         while self._tracking:
             self.unregister(self._tracking.pop())
+
+    def nat(self) -> Nat:
+        """Address translation, for which connections are tracked. It translates while a nat table is attached to it."""
+        tracker = self.track()
+        if self._nat is None:
+            self._nat = Nat(self, tracker)
+        return self._nat
 
     def assign_helper(self, helper: str, dport: int = 21) -> list[Registered]:
         """Have a conntrack helper read the TCP flows to that port, as a rule in the table raw does.

@@ -1,9 +1,9 @@
 """What all parts of one host share: its name, settings and routes, and the pen that writes the journey down."""
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from netlab.names import DropReason
+from netlab.names import DropReason, Hook
 from netlab.packet import Packet
 from netlab.peers import Peer, Peers
 from netlab.route import Route, RouteType
@@ -14,6 +14,9 @@ from netlab.sysctls import Sysctls
 from netlab.trace import Dropped, Event, Noted, Routed
 from netlab.trace import Refused as SendRefused
 from netlab.wires import Wires
+
+if TYPE_CHECKING:
+    from netlab.hooks import HookFunction, Registered
 
 DEFAULT_MTU: Final = 1500  # bytes, of Ethernet
 LOOPBACK_MTU: Final = 65536
@@ -36,6 +39,12 @@ class Machine:
 
     def arrive(self, dev: str, packet: Packet, number: int, looped: Skb | None = None, to_all: bool = False) -> None:
         """A frame comes in; `looped` is this host's own, with its route, `to_all`: it is not for this host alone."""
+        raise NotImplementedError
+
+    def register(
+        self, hook: Hook | str, function: "HookFunction", priority: int = 0, name: str | None = None
+    ) -> "Registered":
+        """Have a function called for every packet on that hook."""
         raise NotImplementedError
 
     def owns(self, address: int) -> bool:

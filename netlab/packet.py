@@ -389,6 +389,16 @@ class Packet(NamedTuple):
 
     # ---------------------------------------------------------------- changing it
 
+    def sealed(self) -> "Packet":
+        """A copy whose TCP, UDP or ICMP checksum is right, whatever it was; other protocols have none to set right."""
+        at = _CHECKSUM_AT.get(self.proto)
+        if at is None or len(self.payload) < at + 2:
+            return self
+        segment = self.payload[:at] + b"\0\0" + self.payload[at + 2 :]
+        if self.proto == Proto.ICMP:
+            return self._replace(payload=segment[:at] + checksum(segment).to_bytes(2, "big") + segment[at + 2 :])
+        return self._replace(payload=_sealed(self.saddr, self.daddr, self.proto, segment, at))
+
     def with_(self, **changes: Any) -> "Packet":
         """A copy with these fields changed, checksums following along.
 
@@ -617,13 +627,21 @@ def _adjusted(payload: bytes, proto: int, old: bytes, new: bytes) -> bytes:
     check = payload[at] << 8 | payload[at + 1]
     if proto == Proto.UDP and not check:
         return payload
-    total = (0xFFFF - check) + (0xFFFF - int.from_bytes(old, "big") % 0xFFFF) + int.from_bytes(new, "big") % 0xFFFF
-    total = (total & 0xFFFF) + (total >> 16)
-    total = (total & 0xFFFF) + (total >> 16)
-    check = 0xFFFF - total
+    check = moved_checksum(check, int.from_bytes(old, "big"), int.from_bytes(new, "big"))
     if proto == Proto.UDP and not check:
         check = 0xFFFF
     return payload[:at] + check.to_bytes(2, "big") + payload[at + 2 :]
+
+
+def moved_checksum(check: int, old: int, new: int) -> int:
+    """A checksum moved on from covering the number `old` to covering `new` (RFC 1624, equation 3).
+
+    A number of several 16-bit words, or the sum of several numbers, counts by its remainder by 65535.
+    """
+    total = (0xFFFF - check) + (0xFFFF - old % 0xFFFF) + new % 0xFFFF
+    total = (total & 0xFFFF) + (total >> 16)
+    total = (total & 0xFFFF) + (total >> 16)
+    return 0xFFFF - total
 
 
 def _within(field: str, value: Any, bits: int) -> int:

@@ -1,6 +1,6 @@
 """One flow in the table."""
 
-from enum import IntFlag
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from netlab.conntrack.tuples import Direction, FlowTuple
@@ -8,10 +8,11 @@ from netlab.names import TcpState
 
 if TYPE_CHECKING:
     from netlab.conntrack.ftp import Ftp as Helper
+    from netlab.conntrack.seqadj import SequenceAdjustment
 
 
-class Status(IntFlag):
-    """An entry's status bits (enum ip_conntrack_status)."""
+class Status(IntEnum):
+    """An entry's status bits (enum ip_conntrack_status). An IntFlag would be the word for it, at ten times the cost."""
 
     EXPECTED = 1
     SEEN_REPLY = 2
@@ -24,6 +25,7 @@ class Status(IntFlag):
     DST_NAT_DONE = 256
     DYING = 512
     FIXED_TIMEOUT = 1024
+    NAT_CLASH = 4096
     HELPER = 8192
 
 
@@ -38,12 +40,15 @@ class Entry:
         protocol: what its protocol remembers: a `TcpTrack`, the time from which UDP is a stream, GRE's two timeouts.
         helper: what reads along, to foresee further connections.
         master: the flow in which this one was foreseen.
+        sequence: how far sequence numbers are off, where a helper has changed the length of what was said.
+        masqueraded_by: the interface whose address MASQUERADE gave to its packets.
         counters: packets and bytes of the original direction, then of the reply's; None if nf_conntrack_acct was off
             when the flow began.
     """
 
     __slots__ = (
-        "counters", "expires", "helper", "id", "mark", "master", "original", "protocol", "reply", "status",
+        "counters", "expires", "helper", "id", "mark", "masqueraded_by", "master", "original", "protocol", "reply",
+        "sequence", "status",
     )  # fmt: skip
 
     def __init__(self, original: FlowTuple, reply: FlowTuple, id: int) -> None:
@@ -56,11 +61,23 @@ class Entry:
         self.protocol: Any = None
         self.helper: Helper | None = None
         self.master: Entry | None = None
+        self.sequence: SequenceAdjustment | None = None
+        self.masqueraded_by: str | None = None
         self.counters: list[int] | None = None
 
     def tuple(self, direction: Direction) -> FlowTuple:
         """The tuple of its packets in that direction."""
         return self.reply if direction else self.original
+
+    @property
+    def is_snat(self) -> bool:
+        """Whether rules see it in the virtual state SNAT: its packets get another source."""
+        return bool(self.status & Status.SRC_NAT)
+
+    @property
+    def is_dnat(self) -> bool:
+        """Whether rules see it in the virtual state DNAT: its packets get another destination."""
+        return bool(self.status & Status.DST_NAT)
 
     @property
     def state(self) -> TcpState | None:

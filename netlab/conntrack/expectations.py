@@ -1,10 +1,11 @@
 """Flows that are foreseen: a helper read in one flow that another one will begin (nf_conntrack_expect.c)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from netlab.conntrack.entry import Entry, Status
-from netlab.conntrack.tuples import FlowTuple
+from netlab.conntrack.tuples import Direction, FlowTuple
 
 LIFETIME: Final = 300  # seconds that FTP's expectations wait
 
@@ -19,12 +20,19 @@ class ExpectationKey(NamedTuple):
 
 
 class Expectation(NamedTuple):
-    """A foreseen flow (`struct nf_conntrack_expect`): who is to open it, in which flow it was foreseen, until when."""
+    """A foreseen flow (`struct nf_conntrack_expect`): who is to open it, in which flow it was foreseen, until when.
+
+    `direction` is the one of the master in which its opener speaks, `port` the one that was announced; `key` may have
+    another, after translation. `begun` is called with the flow once it begins (expectfn).
+    """
 
     key: ExpectationKey
     master: Entry
     expires: float
     helper: str
+    direction: Direction
+    port: int
+    begun: "Callable[[Entry, Expectation], None] | None" = None
 
 
 @dataclass(slots=True)
@@ -64,8 +72,7 @@ class Expectations:
 
         What the same flow had foreseen before is forgotten (nf_ct_expect_related_report).
         """
-        same = self._waiting.get(wanted.key)
-        if same is not None and same.master is not wanted.master:
+        if self.clashes(wanted):
             return False
         if former := self._of.get(wanted.master):
             self._remove(former)
@@ -75,8 +82,13 @@ class Expectations:
         self.statistics.expect_create += 1
         return True
 
-    def take(self, flow: FlowTuple, now: float) -> Entry | None:
-        """The flow in which a new one had been foreseen, if it had; it is not foreseen any longer then."""
+    def clashes(self, wanted: Expectation) -> bool:
+        """Whether another flow has foreseen the same."""
+        same = self._waiting.get(wanted.key)
+        return same is not None and same.master is not wanted.master
+
+    def take(self, flow: FlowTuple, now: float) -> Expectation | None:
+        """The expectation that a new flow fulfils, if there is one; it is not waited for any longer then."""
         found = self._waiting.get(ExpectationKey(flow.saddr, flow.daddr, flow.proto, flow.dport))
         if found is None or not found.master.status & Status.CONFIRMED:
             return None
@@ -84,7 +96,7 @@ class Expectations:
         if found.expires <= now:
             return None
         self.statistics.expect_new += 1
-        return found.master
+        return found
 
     def forget(self, master: Entry) -> None:
         """That flow is gone, and what it foresaw with it."""

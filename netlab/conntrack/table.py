@@ -12,7 +12,12 @@ from typing import Final
 from netlab.conntrack.entry import Entry, Status
 from netlab.conntrack.tuples import Direction, FlowTuple
 
+Source = tuple[int, int, int]
+"""A protocol, a source address, and a source port or ICMP id."""
+
 EARLY_DROP_BUCKETS: Final = 8  # so many buckets are searched for victims (NF_CT_EVICTION_RANGE)
+CROWDED: Final = 8
+"""Tuples a bucket on average; below that no chain comes near to its limit, and nobody needs to count."""
 _KEY = Struct(">IIBHH")
 
 
@@ -29,6 +34,7 @@ class ConntrackTable:
         self._gone = gone
         self._entries: dict[FlowTuple, Entry] = {}
         self._chains: dict[int, list[FlowTuple]] | None = None
+        self._sources: dict[Source, list[Entry]] | None = None
         self._count = 0
 
     def __len__(self) -> int:
@@ -46,31 +52,54 @@ class ConntrackTable:
             return None
         return entry
 
-    def insert(self, entry: Entry) -> None:
-        """Make it findable by both tuples."""
-        for flow in (entry.original, entry.reply):
+    def insert(self, entry: Entry, *, by_reply_only: bool = False) -> None:
+        """Make it findable by both tuples; by its reply's only, where another entry has the original one."""
+        for flow in (entry.reply,) if by_reply_only else (entry.original, entry.reply):
             self._entries[flow] = entry
             if self._chains is not None:
                 self._chains.setdefault(self.bucket_of(flow), []).insert(0, flow)
+        if self._sources is not None:
+            self._sources.setdefault(_source(entry), []).append(entry)
         self._count += 1
 
     def remove(self, entry: Entry) -> None:
         """Forget it."""
         entry.status |= Status.DYING
-        for flow in (entry.original, entry.reply):
+        own = [flow for flow in (entry.original, entry.reply) if self._entries.get(flow) is entry]
+        for flow in own:
             self._entries.pop(flow, None)  # both may be the same
             if self._chains is not None:
                 self._unchain(flow)
+        if self._sources is not None:
+            self._leave_source(entry)
         self._count -= 1
         if self._gone:
             self._gone(entry)
 
     def expire(self, now: float) -> list[Entry]:
         """Forget every entry whose time is over, and return them (the kernel's garbage collection, gc_worker)."""
-        late = [entry for entry in self if entry.expires <= now]
+        late = list(dict.fromkeys(entry for entry in self._entries.values() if entry.expires <= now))
         for entry in late:
             self.remove(entry)
         return late
+
+    def begun_by(self, flow: FlowTuple) -> list[Entry]:
+        """The entries whose first packet had the same source as that tuple, the latest last (nf_nat_bysource).
+
+        Who never asks does not pay for it: the list of sources is kept from the first question on.
+        """
+        if self._sources is None:
+            self._sources = {}
+            for entry in dict.fromkeys(self._entries.values()):
+                self._sources.setdefault(_source(entry), []).append(entry)
+        return self._sources.get((flow.proto, flow.saddr, flow.sport), [])
+
+    def _leave_source(self, entry: Entry) -> None:
+        assert self._sources is not None
+        source = _source(entry)
+        self._sources[source].remove(entry)
+        if not self._sources[source]:
+            del self._sources[source]
 
     # ---------------------------------------------------------------- buckets
 
@@ -88,6 +117,13 @@ class ConntrackTable:
                 if entry.original == entry.reply:
                     self._chains[self.bucket_of(flow)].append(flow)
         return self._chains
+
+    def longest_chain(self, entry: Entry) -> int:
+        """How many tuples the longer one of the two chains has that the entry would join; 0 unless it is crowded."""
+        if 2 * self._count < CROWDED * self.buckets:
+            return 0
+        chains = self.chains()
+        return max(len(chains.get(self.bucket_of(flow), ())) for flow in (entry.original, entry.reply))
 
     def resize(self, buckets: int) -> None:
         """Another number of buckets: every entry finds its chain anew (nf_conntrack_hash_resize)."""
@@ -124,6 +160,10 @@ class ConntrackTable:
         chain.remove(flow)
         if not chain:
             del self._chains[bucket]
+
+
+def _source(entry: Entry) -> Source:
+    return entry.original.proto, entry.original.saddr, entry.original.sport
 
 
 def direction_of(entry: Entry, flow: FlowTuple) -> Direction:

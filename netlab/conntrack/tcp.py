@@ -293,7 +293,8 @@ def judge(entry: Entry, tcp: Tcp, direction: Direction, settings: Settings, now:
             return Judgement.INVALID
         target, believed = reset
     if not believed:
-        fit = in_window(track, segment, direction, settings)
+        shift = entry.sequence[direction.other].at(segment.ack - 1 & WRAP) if entry.sequence else 0
+        fit = in_window(track, segment, direction, settings, shift)
         if fit is Fit.OUTSIDE:
             _note_rejected(entry, track, segment, direction, settings, now)
             return Judgement.INVALID
@@ -463,11 +464,16 @@ def is_before(one: int, other: int) -> bool:
     return (one - other) & WRAP > 0x7FFFFFFF
 
 
-def in_window(track: TcpTrack, segment: Segment, direction: Direction, settings: Settings) -> Fit:
-    """Compare a segment with both windows; where it fits, learn from it."""
+def in_window(track: TcpTrack, segment: Segment, direction: Direction, settings: Settings, shift: int = 0) -> Fit:
+    """Compare a segment with both windows; where it fits, learn from it.
+
+    `shift`: so many bytes more than the receiver said are acknowledged, since a helper made longer what it said.
+    """
     sender, receiver = track.side(direction), track.side(direction.other)
     seq, ack, end = segment.seq, segment.ack, segment.end
     sack = highest_sack(segment.options, ack) if receiver.marks & Mark.SACKS else ack
+    if shift:
+        ack, sack = ack - shift & WRAP, sack - shift & WRAP
     syn = segment.flags & SYN
     if not sender.max_window:
         if syn:

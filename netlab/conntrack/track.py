@@ -7,8 +7,10 @@ LOCAL_IN, POST_ROUTING   last  its helper reads it; a new flow enters the table:
 """
 
 from collections import deque
+from collections.abc import Callable
 from html import escape
-from typing import TYPE_CHECKING
+from random import Random
+from typing import TYPE_CHECKING, Final
 
 from netlab.conntrack.entry import Entry, Status
 from netlab.conntrack.events import KEPT, Event, Kind, Statistics
@@ -30,6 +32,12 @@ from netlab.trace import Logged
 if TYPE_CHECKING:
     import pandas
 
+CHAIN_LIMITS: Final = 51, 81
+"""Tuples: a chain that is longer than a number drawn from these takes no more; each new flow draws anew."""
+EXCLUSIVE: Final = (Proto.TCP, Proto.ICMP)
+"""Of these protocols two flows never share a tuple: what comes second is lost."""
+NAT_DONE: Final = Status.SRC_NAT_DONE | Status.DST_NAT_DONE
+
 
 class Conntrack:
     """The tracker of one host.
@@ -39,6 +47,8 @@ class Conntrack:
         expectations: the flows foreseen.
         statistics: what `conntrack -S` counts.
         events: the latest, as `conntrack -E` tells them.
+        rewrite: changes an announcement where addresses are translated, and foresees what it then announces; None in
+            its answer: the packet is dropped. It is NAT that puts it there (nf_nat_ftp_hook).
     """
 
     def __init__(self, host: Machine) -> None:
@@ -48,8 +58,10 @@ class Conntrack:
         self.statistics = Statistics()
         self.events: deque[Event] = deque(maxlen=KEPT)
         self._protocols = Protocols(host.sysctls)
+        self.rewrite: Callable[[Packet, Announcement, Expectation], Packet | None] | None = None
         self._untold: set[Entry] = set()  # changed, and no listener was told yet
         self._last_id = 0
+        self._random = Random(host.name)
         self._by = ""
 
     @property
@@ -79,14 +91,19 @@ class Conntrack:
             skb.ct, skb.ctstate = None, CtState.INVALID
         return Verdict.DROP if outcome is None else Verdict.ACCEPT
 
-    def confirm(self, packet: Packet, state: HookState) -> Verdict:
+    def confirm(self, packet: Packet, state: HookState) -> Verdict | tuple[Verdict, Packet]:
         """The helper reads the packet, a new flow enters the table, listeners are told (nf_confirm)."""
         skb = state.skb
         entry = skb.ct
         if entry is None:
             return Verdict.ACCEPT
-        if entry.helper is not None and not self._is_let_through(packet, skb, entry):
-            return Verdict.DROP
+        if entry.helper is None and entry.sequence is None:
+            return self._confirm(entry, skb)
+        helped = self._help(packet, entry, state)
+        return Verdict.DROP if helped is None else (self._confirm(entry, skb), helped)
+
+    def _confirm(self, entry: Entry, skb: Skb) -> Verdict:
+        """Enter a new flow into the table; tell of one that changed."""
         if not entry.status & (Status.CONFIRMED | Status.DYING):
             if skb.direction is Direction.REPLY:
                 return Verdict.ACCEPT  # an error about a packet that got no further: it begins no flow
@@ -194,10 +211,12 @@ class Conntrack:
         entry = Entry(flow, reply, self._last_id)
         if self.host.sysctls.get(f"{PREFIX}acct"):
             entry.counters = [0, 0, 0, 0]
-        master = self.expectations.take(flow, now) if self.expectations else None
-        if master is not None:
+        expected = self.expectations.take(flow, now) if self.expectations else None
+        if expected is not None:
             entry.status |= Status.EXPECTED
-            entry.master, entry.mark = master, master.mark
+            entry.master, entry.mark = expected.master, expected.master.mark
+            if expected.begun:
+                expected.begun(entry, expected)
         elif skb.helper:
             entry.status |= Status.HELPER
             entry.helper = HELPERS[skb.helper]()
@@ -210,6 +229,11 @@ class Conntrack:
             winner = self.table.find(flow, now)
             if winner is not None:
                 return self._resolve(entry, winner, skb)
+        self._resize()
+        if self.table.longest_chain(entry) > self._random.randrange(*CHAIN_LIMITS):
+            self.statistics.chaintoolong += 1
+            self.statistics.insert_failed += 1
+            return Verdict.DROP
         entry.status |= Status.CONFIRMED
         entry.expires += now
         self.table.insert(entry)
@@ -217,12 +241,26 @@ class Conntrack:
         return Verdict.ACCEPT
 
     def _resolve(self, entry: Entry, winner: Entry, skb: Skb) -> Verdict:
-        """Two first packets of one flow: TCP's second is lost, any other joins the winner (nf_ct_resolve_clash)."""
-        same = (entry.original, entry.reply) == (winner.original, winner.reply)
-        if same and entry.original.proto != Proto.TCP:
-            self.statistics.clash_resolve += 1
-            skb.ct = winner
-            return Verdict.ACCEPT
+        """Somebody else's entry has one of the tuples, or both (nf_ct_resolve_clash).
+
+        Two first packets of one flow were on their way at once: the second joins the flow of the first. Where NAT made
+        two flows of them, the second one's entry is kept for a second and for answers only.
+        """
+        if entry.original.proto not in EXCLUSIVE:
+            same = {entry.original, entry.reply} == {winner.original, winner.reply}
+            if same or not winner.status & NAT_DONE:
+                self.statistics.clash_resolve += 1
+                if entry.counters:
+                    winner.count(Direction.ORIGINAL, entry.counters[1])
+                skb.ct = winner
+                return Verdict.ACCEPT
+            if self.table.find(entry.reply, self.now) is None:
+                self.statistics.clash_resolve += 1
+                entry.status |= Status.CONFIRMED | Status.FIXED_TIMEOUT | Status.NAT_CLASH
+                entry.expires = self.now + 1
+                self.table.insert(entry, by_reply_only=True)
+                return Verdict.ACCEPT
+        self.statistics.drop += 1
         self.statistics.insert_failed += 1
         return Verdict.DROP
 
@@ -245,9 +283,7 @@ class Conntrack:
         highest = self.host.sysctls.get(f"{PREFIX}max")
         if len(self.table) < highest or not highest:
             return True
-        buckets = self.host.sysctls.get(f"{PREFIX}buckets")
-        if buckets != self.table.buckets:
-            self.table.resize(buckets)
+        self._resize()
         dropped = self.table.early_drop(flow, now)
         self.statistics.early_drop += dropped
         if dropped:
@@ -256,28 +292,56 @@ class Conntrack:
         self.host.write(Logged(skb.number, self.host.name, "nf_conntrack: nf_conntrack: table full, dropping packet"))
         return False
 
+    def _resize(self) -> None:
+        """Have as many buckets as the sysctl says by now."""
+        buckets = self.host.sysctls.get(f"{PREFIX}buckets")
+        if buckets != self.table.buckets:
+            self.table.resize(buckets)
+
     # ---------------------------------------------------------------- helpers
 
-    def _is_let_through(self, packet: Packet, skb: Skb, entry: Entry) -> bool:
-        """Let the flow's helper read the packet; whether the packet may go on."""
-        segment = packet.l4
-        if skb.ctstate is not CtState.ESTABLISHED or skb.direction is None or not isinstance(segment, Tcp):
-            return True
-        assert entry.helper is not None
-        found = entry.helper.listen(segment, skb.direction)
-        if found is None:
-            return True
-        self.host.note(skb, f"{entry.helper.name} helper: {found}")
-        return not isinstance(found, Partial) and self._expect(found, entry, skb.direction)
+    def _help(self, packet: Packet, entry: Entry, state: HookState) -> Packet | None:
+        """Let the flow's helper read the packet, and set right its sequence numbers; None: it may not go on."""
+        skb = state.skb
+        assert skb.direction is not None
+        if skb.ctstate is CtState.RELATED and skb.direction is Direction.REPLY:
+            return packet
+        # Numbers that this very packet makes wrong behind it are right in itself.
+        adjusting = entry.status & Status.SEQ_ADJUST and state.dev_in != "lo"
+        read = self._read(packet, skb, entry)
+        if not adjusting or read is None:
+            return read
+        assert entry.sequence is not None
+        adjusted = entry.sequence.adjust(read, skb.direction)
+        self.statistics.drop += adjusted is None
+        return adjusted
 
-    def _expect(self, found: Announcement, entry: Entry, direction: Direction) -> bool:
-        """Foresee an announced connection; False where it cannot be waited for, and its announcement is dropped."""
+    def _read(self, packet: Packet, skb: Skb, entry: Entry) -> Packet | None:
+        """Let the flow's helper read the packet: what it makes of it; None: the packet may not go on."""
+        segment, helper = packet.l4, entry.helper
+        if helper is None or skb.ctstate is not CtState.ESTABLISHED or not isinstance(segment, Tcp):
+            return packet
+        assert skb.direction is not None
+        found = helper.listen(segment, skb.direction)
+        if found is None:
+            return packet
+        self.host.note(skb, f"{helper.name} helper: {found}")
+        return None if isinstance(found, Partial) else self._announced(packet, found, entry, skb.direction)
+
+    def _announced(self, packet: Packet, found: Announcement, entry: Entry, direction: Direction) -> Packet | None:
+        """Foresee an announced connection; None where it cannot be waited for, and its announcement is dropped."""
         speaker, other = entry.tuple(direction), entry.tuple(direction.other)
         if found.address not in (None, speaker.saddr):
-            return True  # someone else's address: not believed (the module's parameter `loose` is 0)
+            return packet  # someone else's address: not believed (the module's parameter `loose` is 0)
         key = ExpectationKey(other.saddr, other.daddr, Proto.TCP, found.port)
         assert entry.helper is not None
-        wanted = Expectation(key, entry, self.now + LIFETIME, entry.helper.name)
+        wanted = Expectation(key, entry, self.now + LIFETIME, entry.helper.name, direction.other, found.port)
+        if self.rewrite and (entry.is_snat or entry.is_dnat):
+            return self.rewrite(packet, found, wanted)
+        return packet if self.expect(wanted) else None
+
+    def expect(self, wanted: Expectation) -> bool:
+        """Wait for a flow; False where that cannot be (nf_ct_expect_related)."""
         return self.expectations.add(wanted, self.host.sysctls.get(f"{PREFIX}expect_max"))
 
     # ---------------------------------------------------------------- telling

@@ -1,0 +1,92 @@
+"""Sequence numbers of a TCP conversation in which a helper has changed the length of what was said.
+
+Who hears a longer line than was spoken acknowledges more bytes than were sent. So from there on the tracker moves the
+numbers: those of the speaker forward, the acknowledgements back.
+Source: net/netfilter/nf_conntrack_seqadj.c.
+"""
+
+from netlab.conntrack.tcp import END_OF_OPTIONS, NO_OPERATION, SACK, WRAP, is_before
+from netlab.conntrack.tuples import Direction
+from netlab.packet import Packet, Tcp, moved_checksum
+
+
+class Shift:
+    """By how many bytes one side's numbers are off: `before` up to the latest change, `after` behind it.
+
+    Only the latest change is remembered: what was said before an earlier one is no longer repeated, one hopes.
+    """
+
+    __slots__ = ("after", "before", "position")
+
+    def __init__(self) -> None:
+        self.position = self.before = self.after = 0
+
+    def grow(self, seq: int, octets: int) -> None:
+        """The segment that begins there got so many bytes longer; a repetition of it changes nothing."""
+        if self.before == self.after or is_before(self.position, seq):
+            self.position = seq
+            self.before = self.after
+            self.after += octets
+
+    def at(self, seq: int) -> int:
+        """How far that number is off, as the speaker counts."""
+        return self.after if is_before(self.position, seq) else self.before
+
+    def undo(self, number: int) -> int:
+        """A number as the listener counts, in the speaker's count."""
+        return number - self.at(number - self.before & WRAP) & WRAP
+
+
+class SequenceAdjustment:
+    """The shifts of both sides (`struct nf_conn_seqadj`)."""
+
+    __slots__ = ("_shifts",)
+
+    def __init__(self) -> None:
+        self._shifts = Shift(), Shift()
+
+    def __getitem__(self, direction: Direction) -> Shift:
+        """What happened to the numbers of who speaks in that direction."""
+        return self._shifts[direction]
+
+    def adjust(self, packet: Packet, direction: Direction) -> Packet | None:
+        """The packet as the other side has to see it; None for broken TCP options: it is dropped (nf_ct_seq_adjust)."""
+        segment = packet.l4
+        if not isinstance(segment, Tcp):
+            return None
+        own, other = self[direction], self[direction.other]
+        edges = _sack_edges(segment.options)
+        if edges is None:
+            return None
+        data = bytearray(packet.payload)
+        moved = {SEQ: segment.seq + own.at(segment.seq) & WRAP, ACK: other.undo(segment.ack)}
+        for at in edges:
+            moved[at] = other.undo(int.from_bytes(data[at : at + 4], "big"))
+        check = segment.checksum
+        for at, number in moved.items():
+            # As if it stood at an even place, as the kernel reckons: at an odd one the checksum is wrong then.
+            check = moved_checksum(check, int.from_bytes(data[at : at + 4], "big"), number)
+            data[at : at + 4] = number.to_bytes(4, "big")
+        data[CHECKSUM : CHECKSUM + 2] = check.to_bytes(2, "big")
+        return packet._replace(payload=bytes(data))
+
+
+SEQ, ACK, CHECKSUM, OPTIONS = 4, 8, 16, 20  # where these stand in a TCP header
+BLOCK = 8  # bytes of one block of selective acknowledgements
+
+
+def _sack_edges(options: bytes) -> list[int] | None:
+    """Where in the segment the edges of blocks stand that are selectively acknowledged; None: a broken option."""
+    found: list[int] = []
+    at = 0
+    while at < len(options) and options[at] != END_OF_OPTIONS:
+        if options[at] == NO_OPERATION:
+            at += 1
+            continue
+        length = options[at + 1] if at + 1 < len(options) else 0
+        if length < 2 or at + length > len(options):
+            return None
+        if options[at] == SACK and length > BLOCK and (length - 2) % BLOCK == 0:
+            found += range(OPTIONS + at + 2, OPTIONS + at + length, 4)
+        at += length
+    return found

@@ -1,0 +1,1 @@
+"""Address translation: the first packet of a flow decides, and all others, answers and errors follow."""
