@@ -58,6 +58,11 @@ def attribute(kind: int, value: int) -> bytes:
     return struct.pack("=HHI", 8, kind, value)
 
 
+def attribute_of(kind: int, value: bytes) -> bytes:
+    """One attribute with these bytes, which may be attributes themselves."""
+    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
+
+
 def enlarge(one: socket.socket) -> None:
     """Gives a socket a large receive buffer; who is not root gets what net.core.rmem_max allows (socket(7))."""
     try:

@@ -18,6 +18,7 @@ from netlab.addresses import format_address
 from netlab.kernel.conntrack import switch_on, to_be_written
 from netlab.kernel.markers import Markers, Plug
 from netlab.kernel.namespaces import KernelUnavailable, Namespace, require
+from netlab.kernel.neighbours import ASK_US, Neighbours
 from netlab.kernel.netlink import number_namespace
 from netlab.kernel.outside import Frame, Outside, Tap
 from netlab.kernel.sender import Sender
@@ -25,10 +26,8 @@ from netlab.names import NetlabError
 from netlab.scenario import DEFAULT_MTU, MAX_MTU, HostSpec, Scenario
 from netlab.sysctls import Sysctls
 
-# What the harness itself needs, beside the sysctls that netlab models: no IPv6 chatter, ...
+# What the harness itself needs, beside the sysctls that netlab models: no IPv6 chatter.
 _NO_IPV6 = {"net.ipv6.conf.all.disable_ipv6": 1, "net.ipv6.conf.default.disable_ipv6": 1}
-# ... and a next hop on a link that does not answer is given up at once and not after three seconds.
-_IMPATIENT = {"mcast_solicit": 1, "retrans_time_ms": 10}
 
 SIOCETHTOOL = 0x8946
 _OFFLOADS = (0x17, 0x1F, 0x24, 0x2C)  # ETHTOOL_STXCSUM, ETHTOOL_STSO, ETHTOOL_SGSO, ETHTOOL_SGRO (linux/ethtool.h)
@@ -118,6 +117,9 @@ class Network:
         self.taps = [
             self._hold(Tap(host, dev, self.machines[host].namespace)) for link in scenario.links for host, dev in link
         ]
+        self.neighbours = self._hold(
+            Neighbours(self.outside.namespace, [machine.namespace for machine in self.machines.values()])
+        )
         self.markers = self._hold(Markers(self._plugs()))
 
     def _hold(self, thing: T) -> T:
@@ -173,7 +175,7 @@ class Network:
             # Without ARP the kernel takes every next hop of an open interface for resolved.
             arp = "off" if dev in open_devices else "on"
             if arp == "on":
-                for name, value in _IMPATIENT.items():
+                for name, value in ASK_US.items():
                     machine.write_sysctl(f"net.ipv4.neigh.{dev.replace('.', '/')}.{name}", value)
             commands.append(f"link set {dev} arp {arp} mtu {spec.mtu.get(dev, DEFAULT_MTU)} up")
         commands += [

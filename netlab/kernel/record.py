@@ -213,7 +213,9 @@ class Recorder:
             return
         host = passed.host if passed else self.hosts[event.namespace]
         if passed is not None:
-            number = passed.number
+            # Who cuts a packet up that came in pieces uses its buffer for the first of them.
+            cut = as_packet(event.data).is_fragment and as_packet(event.data).frag != passed.packet.frag
+            number = self._dropped_piece(host, event.data) if cut else passed.number
             # Conntrack confirms behind the last probe, so even what left a hook may be dropped by one of its functions.
             if event.text == DropReason.NETFILTER_DROP:
                 passed.packet, passed.state = as_packet(event.data), self._state(event)

@@ -24,8 +24,6 @@ from netlab.trace import UNKNOWN, Logged, Received, Refused, Sent, Step, Trace
 
 _ATTEMPTS = 3
 _QUIET = 0.005  # seconds
-_LOOK_AGAIN = 0.001
-_PATIENCE = 1.0  # seconds for a next hop to be found, or given up
 _TICKS = 6  # CLOCK_MONOTONIC_COARSE: the time of the last timer tick (clock_gettime(2))
 
 
@@ -109,7 +107,7 @@ class _Run:
         self.numbers = InitialNumbers()
         self.listeners = [Listeners(name, machine.namespace, machine.spec.listen) for name, machine in machines.items()]
         self.peers = {ends[side]: ":".join(ends[1 - side]) for ends in network.scenario.links for side in (0, 1)}
-        # TCP has timers; all else the kernel has done when a marker has crossed, but for next hops it asks for.
+        # TCP has timers; all else the kernel has done when a marker has crossed.
         tcp = any(proto == "tcp" for spec in specs for proto, _ in spec.listen)
         self.quiet = _QUIET if tcp else 0.0
 
@@ -177,8 +175,11 @@ class _Run:
             yield Refused(0, step.host, errorcode[error.errno or 0])
 
     def _settle(self, recorder: Recorder) -> None:
-        """Reads until a marker has crossed every link and nothing more came, then once more after a quiet period."""
-        quiet, patience = self.quiet, _PATIENCE
+        """Reads until a marker has crossed every link and nothing more came, then once more after a quiet period.
+
+        When nothing moves any more, what waits for a next hop is given up, one next hop at a time.
+        """
+        quiet = self.quiet
         while True:
             self.network.markers.cross()
             frames = self.network.frames()  # before the events, so that those of every frame are among them
@@ -187,13 +188,10 @@ class _Run:
             recorder.add(events)
             recorder.add_frames(frames)
             recorder.received += received
-            if events or frames or received:
+            if events or frames or received or (self.peers and self.network.neighbours.give_up()):
                 quiet = self.quiet
-            elif self.peers and recorder.awaits(self.peers) and (patience > 0 or self.probes.sees_drops):
-                if patience <= 0:
-                    raise LostEvents("a packet on its way to a link was neither seen to leave nor dropped")
-                time.sleep(_LOOK_AGAIN)
-                patience -= _LOOK_AGAIN
+            elif self.probes.sees_drops and recorder.awaits(self.peers):
+                raise LostEvents("a packet on its way to a link was neither seen to leave nor dropped")
             elif quiet:
                 time.sleep(quiet)
                 quiet = 0.0
