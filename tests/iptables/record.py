@@ -1,4 +1,4 @@
-"""Asks the real iptables, nft and legacy, what it makes of the rules and commands in data/, and writes the answers down.
+"""Asks the real iptables, nft and legacy, what it makes of the rules and commands in data/; writes the answers down.
 
 Run it as root: `python tests/iptables/record.py [rules] [commands] [matrix]`. It works in network namespaces of its own
 and needs the Debian packages iptables, at the pinned version, and ipset. A recorded date is `-`.
