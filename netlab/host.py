@@ -19,6 +19,7 @@ from netlab.addresses import InterfaceAddress
 from netlab.conntrack.ftp import choose
 from netlab.conntrack.track import Conntrack
 from netlab.hooks import HookFunction, Hooks, Registered, Walk, queue_number
+from netlab.icmp import Error
 from netlab.ip_input import IpInput
 from netlab.ip_output import IpOutput
 from netlab.machine import LOOPBACK_MTU, Machine
@@ -27,6 +28,7 @@ from netlab.nat.nat import Nat
 from netlab.packet import MalformedPacket, Packet
 from netlab.queue import NfQueue
 from netlab.route import MAIN
+from netlab.route_output import OutputDecision
 from netlab.route_text import parse_route, parse_rule
 from netlab.skb import Skb
 from netlab.sockets import Sockets
@@ -244,6 +246,14 @@ class Host(Machine):
     def arrive(self, dev: str, packet: Packet, number: int, looped: Skb | None = None, to_all: bool = False) -> None:
         """A frame out of a link or out of `lo`, within a step: what `receive` and the wires call."""
         self._input.arrive(dev, packet, number, looped, to_all)
+
+    def report(self, error: Error, skb: Skb) -> None:
+        """Tell the sender of a packet what went wrong with it: see `IpOutput.report`."""
+        self._output.report(error, skb)
+
+    def local_out(self, skb: Skb, decision: OutputDecision, by: str) -> None:
+        """Send a packet made here: see `IpOutput.local_out`."""
+        self._output.local_out(skb, decision, by)
 
     def _changed(self, walk: Walk, before: Packet) -> bool:
         return self._output.changed(walk, before)

@@ -9,7 +9,8 @@ ECHO_REPLY, UNREACHABLE, REDIRECT, ECHO, TIME_EXCEEDED, PARAMETER_PROBLEM = 0, 3
 TIMESTAMP, TIMESTAMP_REPLY = 13, 14
 
 # Codes of "destination unreachable" (RFC 792, RFC 1812).
-NET, HOST, PROTOCOL, PORT, FRAGMENTATION_NEEDED, SOURCE_ROUTE_FAILED, FILTERED = 0, 1, 2, 3, 4, 5, 13
+NET, HOST, PROTOCOL, PORT, FRAGMENTATION_NEEDED, SOURCE_ROUTE_FAILED = 0, 1, 2, 3, 4, 5
+NET_PROHIBITED, HOST_PROHIBITED, FILTERED = 9, 10, 13
 
 ERROR_SIZE: Final = 576  # bytes: no error is longer, so that it passes every link whole (RFC 1812, 4.3.2.3)
 LEAST_QUOTATION: Final = 20  # bytes: no error is sent that has no more room than for the header of what it quotes

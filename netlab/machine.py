@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
+from netlab.icmp import Error
 from netlab.names import DropReason, Hook
 from netlab.packet import Packet
 from netlab.peers import Peer, Peers
@@ -45,6 +46,14 @@ class Machine:
         self, hook: Hook | str, function: "HookFunction", priority: int = 0, name: str | None = None
     ) -> "Registered":
         """Have a function called for every packet on that hook."""
+        raise NotImplementedError
+
+    def report(self, error: Error, skb: Skb) -> None:
+        """Tell the sender of a packet what went wrong with it, where that is allowed (icmp_send)."""
+        raise NotImplementedError
+
+    def local_out(self, skb: Skb, decision: OutputDecision, by: str) -> None:
+        """Send a packet made here by the route that was found for it (ip_local_out)."""
         raise NotImplementedError
 
     def owns(self, address: int) -> bool:

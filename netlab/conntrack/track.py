@@ -20,11 +20,11 @@ from netlab.conntrack.protocols import Outcome, Protocols
 from netlab.conntrack.table import ConntrackTable, direction_of
 from netlab.conntrack.tcp import Mark, TcpTrack
 from netlab.conntrack.text import Line, frame, line_of
-from netlab.conntrack.timeouts import PREFIX
+from netlab.conntrack.timeouts import PREFIX, TCP
 from netlab.conntrack.tuples import Direction, FlowTuple, invert, shared, tuple_of
 from netlab.hooks import HookState
 from netlab.machine import Machine
-from netlab.names import CtState, Hook, Proto, Verdict
+from netlab.names import CtState, Hook, Proto, TcpState, Verdict
 from netlab.packet import ICMP_ERRORS, Icmp, Packet, Tcp
 from netlab.skb import Skb
 from netlab.trace import Logged
@@ -150,6 +150,16 @@ class Conntrack:
         """Write the entry's mark, as `conntrack -U` and the target CONNMARK do."""
         entry.mark = mark
         self._tell(Kind.UPDATE, entry, by)
+
+    def set_closing(self, entry: Entry) -> None:
+        """A reset is sent in the flow's name: what of it still comes, comes late (nf_conntrack_tcp_set_closing)."""
+        track = entry.protocol
+        if not isinstance(track, TcpTrack) or not entry.status & Status.CONFIRMED:
+            return
+        before, track.state = track.state, TcpState.CLOSE
+        if before is not TcpState.CLOSE:
+            entry.refresh(self.host.sysctls.get(TCP["CLOSE"]), self.now)
+            self._untold.add(entry)
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.lines()))
