@@ -105,14 +105,19 @@ class Fib:
             self._plan = Plan(self._rules, self._tables, self.custom_rules)
         return self._plan
 
-    def address_type(self, address: int) -> RouteType:
-        """What an address is to this host: local, broadcast, multicast or unicast (inet_addr_type)."""
+    def address_type(self, address: int, dev: str | None = None) -> RouteType:
+        """What an address is to this host: local, broadcast, multicast or unicast (inet_addr_type).
+
+        With `dev`, what it is on that interface: the routes of others do not count (inet_dev_addr_type).
+        """
         if address in (0, LIMITED_BROADCAST):
             return RouteType.BROADCAST
         if address >> 28 == 0xE:
             return RouteType.MULTICAST
         route = search(self.plan.steps(LOCAL), address)
-        return RouteType.UNICAST if route is None or route.refuses else route.type
+        if route is None or route.refuses or dev not in (None, route.dev):
+            return RouteType.UNICAST
+        return route.type
 
     # ------------------------------------------------------------------ interfaces and their addresses
 

@@ -13,7 +13,6 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 from netlab.conntrack.track import Conntrack
 from netlab.hooks import HookState
 from netlab.iptables.option import Option
-from netlab.iptables.words import quote
 from netlab.machine import Machine
 from netlab.names import Hook, Verdict
 from netlab.packet import Packet
@@ -99,7 +98,7 @@ class Extension:
             yield option.names[0]
             values = value if len(option.kinds) > 1 else (value,)
             for kind, one in zip(option.kinds, values, strict=False):
-                yield quote(kind.format(one))
+                yield kind.format(one)
 
     @classmethod
     def known_fields(cls) -> frozenset[str]:

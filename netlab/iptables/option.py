@@ -9,7 +9,8 @@ from socket import getservbyname
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from netlab.addresses import format_address, mask_of, parse_address
-from netlab.names import PROTOCOL_NAMES, NetlabError, protocol_name
+from netlab.iptables.words import quote
+from netlab.names import NetlabError
 
 T = TypeVar("T")
 
@@ -96,6 +97,24 @@ def choice(values: Mapping[str, T]) -> Kind[T]:
     return Kind(parse, lambda value: names[value])
 
 
+def some_of(*names: str, none: str = "") -> Kind[tuple[str, ...]]:
+    """Some of these names with commas between them, in whatever letters; the beginning of a name will do.
+
+    They are kept and printed in this order; `none` is what stands for none of them, if that can be said.
+    """
+
+    def parse(text: str) -> tuple[str, ...]:
+        meant = set()
+        for word in text.upper().split(","):
+            name = next((name for name in (*names, none) if word and name.startswith(word)), None)
+            if name is None:
+                raise NetlabError(f"{word!r} is none of {', '.join(filter(None, (*names, none)))}")
+            meant.add(name)
+        return tuple(name for name in names if name in meant)
+
+    return Kind(parse, lambda chosen: ",".join(chosen) or none)
+
+
 class Span(NamedTuple):
     """The numbers from `low` to `high`, both included."""
 
@@ -133,9 +152,28 @@ def _ports(text: str) -> Span:
     return span
 
 
+def span(bits: int) -> Kind[Span]:
+    """One number of so many bits, or two with a colon between them; one left out is the lowest or the highest."""
+    one = number(bits)
+
+    def parse(text: str) -> Span:
+        first, colon, last = text.partition(":")
+        if not colon:
+            return Span(one.parse(text), one.parse(text))
+        return Span(one.parse(first) if first else 0, one.parse(last) if last else (1 << bits) - 1)
+
+    return Kind(parse, format_span)
+
+
+def format_span(span: Span) -> str:
+    """`80`, or `80:90`."""
+    return str(span.low) if span.low == span.high else f"{span.low}:{span.high}"
+
+
 PORT: Final = Kind(port)
-PORTS: Final = Kind(_ports, lambda span: str(span.low) if span.low == span.high else f"{span.low}:{span.high}")
-TEXT: Final = Kind(str)
+PORTS: Final = Kind(_ports, format_span)
+TEXT: Final = Kind(str, quote)
+"""Anything; iptables-save prints quotation marks around it unless it is a plain word."""
 
 
 class Masked(NamedTuple):
@@ -153,7 +191,31 @@ class Masked(NamedTuple):
         return f"{format_address(self.address)}/{behind}"
 
 
-def _masked(text: str) -> Masked:
+class Mark(NamedTuple):
+    """A number, and the bits of a mark that are compared with it; bits of the number that are not make it unequal."""
+
+    value: int
+    mask: int = 0xFFFFFFFF
+
+    def __contains__(self, mark: object) -> bool:
+        return isinstance(mark, int) and mark & self.mask == self.value
+
+    def __str__(self) -> str:
+        return f"{self.value:#x}" if self.mask == 0xFFFFFFFF else f"{self.value:#x}/{self.mask:#x}"
+
+
+def _mark(text: str) -> Mark:
+    value, slash, mask = text.partition("/")
+    word = number(32)
+    return Mark(word.parse(value), word.parse(mask)) if slash else Mark(word.parse(value))
+
+
+def address_and_mask(text: str) -> tuple[int, int]:
+    """An address and the mask behind its slash, a length or an address itself; all bits count where there is none.
+
+    Raises:
+        NetlabError: one of them is none.
+    """
     host, slash, bits = text.partition("/")
     mask = 0xFFFFFFFF
     if slash:
@@ -161,11 +223,58 @@ def _masked(text: str) -> Masked:
         if length is not None and length > 32:
             raise NetlabError(f"invalid mask {bits!r} specified")
         mask = mask_of(length) if length is not None else parse_address(bits)
-    return Masked(parse_address(host) & mask, mask)
+    return parse_address(host), mask
+
+
+def _masked(text: str) -> Masked:
+    """An address of one to four numbers, as C writes them; the mask a length or four numbers.
+
+    A host's name is refused: what it stands for would depend on who is asked, and when.
+    """
+    host, slash, bits = text.rpartition("/") if "/" in text else (text, "", "")
+    address = _numbers(host)
+    if address is None:
+        what = ": netlab asks no name server" if host[:1].isalpha() else ""
+        raise NetlabError(f"host/network `{host}' not found{what}")
+    mask: int | None = 0xFFFFFFFF
+    if slash:
+        length = c_number(bits)
+        mask = (
+            mask_of(length) if length is not None and length <= 32 else _numbers(bits) if bits.count(".") == 3 else None
+        )
+    if mask is None:
+        raise NetlabError(f"invalid mask `{bits}' specified")
+    return Masked(address & mask, mask)
+
+
+def _numbers(text: str) -> int | None:
+    """`10.1.2.3`, `10.1` (the rest is 0), `0x0a.010.0.0`; None for anything else."""
+    octets = [c_number(part) for part in text.split(".")]
+    if len(octets) > 4 or any(octet is None or octet > 0xFF for octet in octets):
+        return None
+    return int.from_bytes(bytes(octet or 0 for octet in octets).ljust(4, b"\0"), "big")
 
 
 ADDRESS: Final = Kind(parse_address, format_address)
 MASKED: Final = Kind(_masked)
+MARK: Final = Kind(_mark)
+
+
+PROTOCOLS: Final[Mapping[str, int]] = {
+    "ip": 0, "hopopt": 0, "icmp": 1, "igmp": 2, "ggp": 3, "ipencap": 4, "st": 5, "tcp": 6, "egp": 8, "igp": 9,
+    "pup": 12, "udp": 17, "hmp": 20, "xns-idp": 22, "rdp": 27, "iso-tp4": 29, "dccp": 33, "xtp": 36, "ddp": 37,
+    "idpr-cmtp": 38, "ipv6": 41, "ipv6-route": 43, "ipv6-frag": 44, "idrp": 45, "rsvp": 46, "gre": 47, "esp": 50,
+    "ah": 51, "skip": 57, "ipv6-icmp": 58, "icmpv6": 58, "ipv6-nonxt": 59, "ipv6-opts": 60, "rspf": 73, "vmtp": 81,
+    "eigrp": 88, "ospf": 89, "ax.25": 93, "ipip": 94, "etherip": 97, "encap": 98, "pim": 103, "ipcomp": 108,
+    "vrrp": 112, "l2tp": 115, "isis": 124, "sctp": 132, "fc": 133, "mobility-header": 135, "ipv6-mh": 135, "mh": 135,
+    "udplite": 136, "mpls-in-ip": 137, "manet": 138, "hip": 139, "shim6": 140, "wesp": 141, "rohc": 142,
+    "ethernet": 143, "all": 0,
+}  # fmt: skip
+"""The names that `-p` takes: those of Debian's /etc/protocols, whatever this machine has, and iptables' own.
+
+Here 4 is `ipencap`, and `ipip` is 94.
+"""
+_NAME_OF: Final = {number: name for name, number in reversed(PROTOCOLS.items()) if number}
 
 
 def protocol(text: str) -> int:
@@ -174,11 +283,15 @@ def protocol(text: str) -> int:
     Raises:
         NetlabError: there is no such protocol.
     """
-    name = text.lower()
-    value = 0 if name == "all" else PROTOCOL_NAMES.get(name, c_number(text))
+    value = PROTOCOLS.get(text.lower(), c_number(text))
     if value is None or value > 0xFF:
-        raise NetlabError(f"unknown protocol {text!r} specified")
+        raise NetlabError(f'unknown protocol "{text}" specified')
     return value
 
 
-PROTOCOL: Final = Kind(protocol, protocol_name)
+def protocol_of(number: int) -> str:
+    """A protocol's name as iptables prints it, or its number as text."""
+    return _NAME_OF.get(number, str(number))
+
+
+PROTOCOL: Final = Kind(protocol, protocol_of)
