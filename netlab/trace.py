@@ -222,7 +222,33 @@ class Logged(NamedTuple):
         return f"log: {self.line}"
 
 
-Event = Received | Emitted | Passed | Called | Ruled | Routed | Sent | Delivered | Dropped | Refused | Noted | Logged
+class Aged(NamedTuple):
+    """On the real kernel: time that passed for tracked connections alone (`--age`).
+
+    Of the `seconds`, so many were `waited` for; as many connections and expectations as `lowered` were made older by
+    the rest, and `over` were deleted, since their time was over.
+    """
+
+    number: int
+    host: str
+    seconds: int
+    waited: int
+    lowered: int
+    over: int
+
+    def row(self) -> dict[str, Any]:
+        """The row of `aged` that the JSON form has for it."""
+        return {"host": self.host} | {name: getattr(self, name) for name in ("seconds", "waited", "lowered", "over")}
+
+    def __str__(self) -> str:
+        waited = f" (but for {self.waited} s, which passed for all)" if self.waited else ""
+        text = f"{self.seconds} s passed for tracked connections alone{waited}"
+        return f"{text}: {self.lowered} made older, {self.over} over"
+
+
+Event = (
+    Received | Emitted | Passed | Called | Ruled | Routed | Sent | Delivered | Dropped | Refused | Noted | Logged | Aged
+)
 
 
 class Step:
@@ -246,7 +272,7 @@ class Step:
     def to_json(self, number: int) -> dict[str, Any]:
         """This step in the JSON form that both worlds share; `out` holds the frames that left for the outside."""
         events = self.events
-        return {
+        row: dict[str, Any] = {
             "step": number,
             "path": [e.row() for e in events if isinstance(e, Passed)],
             "out": [
@@ -262,6 +288,9 @@ class Step:
             ],
             "errno": next((e.errno for e in events if isinstance(e, Refused)), None),
         }
+        if aged := [e.row() for e in events if isinstance(e, Aged)]:
+            row["aged"] = aged
+        return row
 
 
 @dataclass(slots=True)
@@ -387,7 +416,7 @@ def _table_row(event: Event) -> str:
     return f'<tr>{"".join(f"<td {_LEFT}>{cell}</td>" for cell in first)}<td style="{indent}">{last}</td></tr>'
 
 
-_INDENT: dict[type, str] = dict.fromkeys((Received, Emitted, Sent, Delivered, Dropped, Refused, Logged), "")
+_INDENT: dict[type, str] = dict.fromkeys((Received, Emitted, Sent, Delivered, Dropped, Refused, Logged, Aged), "")
 _INDENT |= {Passed: "", Called: "    ", Ruled: "        ", Routed: "", Noted: "    "}
 
 _COLUMNS = [
