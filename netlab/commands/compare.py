@@ -3,11 +3,12 @@
 import argparse
 from pathlib import Path
 
-from netlab.commands.run import MAX_WAIT
+from netlab.commands.run import AGE, MAX_WAIT
 from netlab.kernel.compare import compare
 from netlab.kernel.worker import Worker
 from netlab.scenario import load
 from netlab.simulate import run
+from netlab.trace import Aged
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="refuse scenarios that make the kernel wait longer in all (default: %(default)g)",
     )
+    parser.add_argument("--age", action="store_true", help=AGE)
 
 
 def main(options: argparse.Namespace) -> int:
@@ -32,8 +34,11 @@ def main(options: argparse.Namespace) -> int:
     agreed = True
     with Worker() as worker:
         for file, scenario in zip(options.files, scenarios, strict=True):
-            kernel = worker.run(scenario, max_wait=options.max_wait)
+            kernel = worker.run(scenario, max_wait=options.max_wait, age=options.age)
             found = compare(run(scenario).to_json(), kernel.to_json())
             print(f"{file}: {found}", flush=True)
+            for event in kernel.events:
+                if isinstance(event, Aged):
+                    print(f"  on the kernel, {event.host}: {event}", flush=True)
             agreed = agreed and bool(found)
     return 0 if agreed else 1

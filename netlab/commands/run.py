@@ -7,6 +7,7 @@ from pathlib import Path
 from netlab.scenario import load
 
 MAX_WAIT = 10.0
+AGE = "instead of waiting in an `advance` of 5 s or more, make tracked connections older; nothing else ages"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="with --kernel, `advance` really waits: refuse to wait longer in all (default: %(default)g)",
     )
+    parser.add_argument("--age", action="store_true", help=f"with --kernel: {AGE}")
 
 
 def main(options: argparse.Namespace) -> int:
@@ -34,7 +36,7 @@ def main(options: argparse.Namespace) -> int:
         from netlab.kernel.worker import Worker
 
         with Worker() as worker:
-            trace = worker.run(scenario, max_wait=options.max_wait)
+            trace = worker.run(scenario, max_wait=options.max_wait, age=options.age)
     else:
         from netlab.simulate import run
 

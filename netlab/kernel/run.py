@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from errno import errorcode
 
+from netlab.kernel import aging
 from netlab.kernel.conntrack import Entries
 from netlab.kernel.isn import InitialNumbers
 from netlab.kernel.listeners import Listeners
@@ -15,12 +16,15 @@ from netlab.kernel.namespaces import KernelUnavailable
 from netlab.kernel.netlink import LostEvents
 from netlab.kernel.network import Network
 from netlab.kernel.probes import BpfProbes, Probes, cookie_of
+from netlab.kernel.queues import QueueListeners
 from netlab.kernel.record import Recorder
+from netlab.kernel.rules import Variant, logs_are_seen
 from netlab.kernel.traces import TraceProbes
 from netlab.names import NetlabError, Verdict, World
 from netlab.packet import MalformedPacket, Packet
-from netlab.scenario import AdvanceStep, PacketStep, Scenario
-from netlab.trace import UNKNOWN, Logged, Received, Refused, Sent, Step, Trace
+from netlab.scenario import AdvanceStep, PacketStep, RunStep, Scenario
+from netlab.shell import parse_command
+from netlab.trace import UNKNOWN, Logged, Ran, Received, Refused, Sent, Step, Trace
 
 _ATTEMPTS = 3
 _QUIET = 0.005  # seconds
@@ -35,39 +39,48 @@ class WaitRefused(NetlabError):
     """The scenario would have to wait longer than the caller allows."""
 
 
-def run(scenario: Scenario, *, max_wait: float, privileged: bool) -> Trace:
+def run(scenario: Scenario, *, max_wait: float, privileged: bool, age: bool = False, variant: Variant = "nft") -> Trace:
     """The trace of that scenario on this machine's kernel.
 
-    `max_wait` bounds the seconds spent in `advance` steps; only with `privileged` is everything known. A run that lost
-    an event counts for nothing, and is made again.
+    `max_wait` bounds the seconds spent in `advance` steps; with `age` connections are made older in the long ones, and
+    nobody waits. Only with `privileged` is everything known. `variant` is the iptables that loads the rules. A run that
+    lost an event counts for nothing, and is made again.
 
     Raises:
         NetlabError: the kernel refuses something the scenario asks for, or cannot be asked.
         WaitRefused: its `advance` steps take longer in all.
+        CannotAge: with `age`, something in it has a clock that cannot be moved.
         LostEvents: events were lost again and again.
     """
-    waits = sum(step.seconds for step in scenario.steps if isinstance(step, AdvanceStep))
+    advances = [step for step in scenario.steps if isinstance(step, AdvanceStep)]
+    waits = sum(aging.STREAM if age and aging.is_aged(step) else step.seconds for step in advances)
     if waits > max_wait:
         raise WaitRefused(
             f"{scenario.name}: the steps advance {waits:g} s in all, and the kernel really waits: "
-            f"at most {max_wait:g} s (--max-wait)"
+            f"at most {max_wait:g} s (--max-wait)" + ("" if age else "; --age makes connections older instead")
         )
+    if age:
+        aging.check(scenario)
     for _ in range(_ATTEMPTS - 1):
         with contextlib.suppress(LostEvents):
-            return _attempt(scenario, privileged=privileged)
-    return _attempt(scenario, privileged=privileged)
+            return _attempt(scenario, variant, privileged=privileged, age=age)
+    return _attempt(scenario, variant, privileged=privileged, age=age)
 
 
-def _attempt(scenario: Scenario, *, privileged: bool) -> Trace:
+def _attempt(scenario: Scenario, variant: Variant, *, privileged: bool, age: bool) -> Trace:
     with ExitStack() as held:
-        network = held.enter_context(closing(Network(scenario)))
+        network = held.enter_context(closing(Network(scenario, variant)))
         probes = held.enter_context(closing(_watch(network, privileged=privileged)))
         running = held.enter_context(closing(_Run(network, probes)))
-        steps = list(running.steps())
+        steps = list(running.steps(age=age))
         probes.check()
         conntrack = running.entries()
+        counters = running.counters()
     unknown = () if probes.sees_drops else _unknown(scenario)
-    return Trace(steps, World.KERNEL, os.uname().release, unknown, conntrack)
+    trace = Trace(steps, World.KERNEL, os.uname().release, unknown, conntrack, counters, iptables=variant)
+    if not logs_are_seen():
+        trace.silent = tuple(host for host, lines in counters.items() if any(" -j LOG" in line for line in lines))
+    return trace
 
 
 def _watch(network: Network, *, privileged: bool) -> Probes:
@@ -75,7 +88,8 @@ def _watch(network: Network, *, privileged: bool) -> Probes:
     namespaces = [machine.namespace for machine in network.machines.values()]
     if privileged:
         try:
-            return BpfProbes(namespaces)
+            with_rules = [network.machines[name].namespace for name in network.scenario.with_rules()]
+            return BpfProbes(namespaces, with_rules)
         except KernelUnavailable as error:
             print(f"netlab: {error}: drop reasons and log lines are unknown", file=sys.stderr)
     return TraceProbes(namespaces, network.outside.namespace)
@@ -102,27 +116,38 @@ class _Run:
         }
         specs = network.scenario.hosts.values()
         self.tracked = frozenset(spec.name for spec in specs if spec.conntrack == "on")
+        self.ruled = network.scenario.with_rules()
         self.paced = any(spec.sysctls.get("net.ipv4.icmp_ratemask", 1) for spec in specs)
         self.logs = any(name.endswith(".log_martians") for spec in specs for name in spec.sysctls)
         self.numbers = InitialNumbers()
         self.listeners = [Listeners(name, machine.namespace, machine.spec.listen) for name, machine in machines.items()]
+        self.queues = [
+            QueueListeners(name, machine.namespace, machine.spec.queues) for name, machine in machines.items()
+        ]
         self.peers = {ends[side]: ":".join(ends[1 - side]) for ends in network.scenario.links for side in (0, 1)}
         # TCP has timers; all else the kernel has done when a marker has crossed.
         tcp = any(proto == "tcp" for spec in specs for proto, _ in spec.listen)
         self.quiet = _QUIET if tcp else 0.0
 
-    def steps(self) -> Iterator[Step]:
+    def steps(self, *, age: bool) -> Iterator[Step]:
         list(self.probes.read())
         for step in self.network.scenario.steps:
             if self.paced:
                 _next_tick()
             if self.logs:
                 self._make_room_in_log()
-            recorder = Recorder(self.hosts, self.devices, self.listening, self.peers, self.tracked, self.undecided)
+            recorder = Recorder(
+                self.hosts, self.devices, self.listening, self.peers, self.tracked, self.ruled, self.undecided
+            )
             recorder.sees_states = self.probes.sees_states
             done = Step(step.title)
-            if isinstance(step, AdvanceStep):
+            if isinstance(step, AdvanceStep) and age and aging.is_aged(step):
+                spaces = {name: machine.namespace for name, machine in self.network.machines.items()}
+                done.events += aging.advance(spaces, int(step.seconds))
+            elif isinstance(step, AdvanceStep):
                 time.sleep(step.seconds)
+            elif isinstance(step, RunStep):
+                done.events.append(self._command(step))
             else:
                 done.events += self._send(step)
             self._settle(recorder)
@@ -142,17 +167,30 @@ class _Run:
         return ("tcp", packet.sport) in machine.spec.listen and packet.saddr in addresses
 
     def entries(self) -> dict[str, list[str]]:
-        """The connections of each host that tracks them, as `conntrack -L` prints them."""
+        """The connections of each host that tracks them, or has done so, as `conntrack -L` prints them."""
         found = {}
-        for name in sorted(self.tracked):
+        for name in sorted(self.tracked | self.ruled):
             with closing(Entries(self.network.machines[name].namespace)) as table:
-                found[name] = [str(line) for line in table.lines()]
+                lines = [str(line) for line in table.lines()]
+            if lines or name in self.tracked:
+                found[name] = lines
         return found
+
+    def counters(self) -> dict[str, list[str]]:
+        """The rules of each host that has some, with what they have counted."""
+        found = {name: self.network.machines[name].rules.counters() for name in sorted(self.ruled)}
+        return {name: lines for name, lines in found.items() if lines}
 
     def close(self) -> None:
         """Closes the listeners."""
         for listeners in self.listeners:
             listeners.close()
+        for queues in self.queues:
+            queues.close()
+
+    def _command(self, step: RunStep) -> Ran:
+        machine, words = self.network.machines[step.host], parse_command(step.command)
+        return machine.sysctl(words) if words[0] == "sysctl" else machine.rules.run(words)
 
     def _make_room_in_log(self) -> None:
         """The kernel prints at most ten such lines in five seconds (net.core.message_burst, message_cost)."""
@@ -188,7 +226,8 @@ class _Run:
             recorder.add(events)
             recorder.add_frames(frames)
             recorder.received += received
-            if events or frames or received or (self.peers and self.network.neighbours.give_up()):
+            answered = sum(queues.serve() for queues in self.queues)
+            if events or frames or received or answered or (self.peers and self.network.neighbours.give_up()):
                 quiet = self.quiet
             elif self.probes.sees_drops and recorder.awaits(self.peers):
                 raise LostEvents("a packet on its way to a link was neither seen to leave nor dropped")

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import ParamSpec, TypeVar
 
 from netlab.kernel.namespaces import become_root_of_own_users, die_with_parent
+from netlab.kernel.rules import Variant
 from netlab.names import NetlabError
 from netlab.scenario import Scenario
 from netlab.trace import Trace
@@ -37,15 +38,16 @@ class Worker:
             arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True
         )
 
-    def run(self, scenario: Scenario, *, max_wait: float = 10.0) -> Trace:
-        """The trace of a scenario on the kernel.
+    def run(self, scenario: Scenario, *, max_wait: float = 10.0, age: bool = False, legacy: bool = False) -> Trace:
+        """The trace of a scenario on the kernel: see `netlab.kernel.run.run`.
 
         Raises:
             NetlabError: the kernel refuses something in it, or cannot be asked here.
         """
         from netlab.kernel.run import run
 
-        return self.call(run, scenario, max_wait=max_wait, privileged=self._privileged)
+        variant: Variant = "legacy" if legacy else "nft"
+        return self.call(run, scenario, max_wait=max_wait, privileged=self._privileged, age=age, variant=variant)
 
     def call(self, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """What a function returns when it is called in the worker, where it can make namespaces.
