@@ -7,6 +7,7 @@ from typing import Final
 from netlab.hooks import HookState
 from netlab.iptables.extension import Match, Rules, Test
 from netlab.iptables.option import MASKED, PROTOCOL, Is, Kind, Masked, Option
+from netlab.iptables.words import quote
 from netlab.names import NetlabError
 from netlab.packet import OFFSET, Packet
 
@@ -14,12 +15,18 @@ LONGEST_NAME: Final = 15  # letters of an interface's name (IFNAMSIZ, less the z
 
 
 def _interface(text: str) -> str:
-    if not text or len(text) > LONGEST_NAME:
-        raise NetlabError(f"interface name {text!r} must have 1 to {LONGEST_NAME} letters")
+    if not text:
+        raise NetlabError("Empty interface is likely to be undesired")
+    if len(text) > LONGEST_NAME:
+        raise NetlabError(f"interface name `{text}' must be shorter than IFNAMSIZ ({LONGEST_NAME})")
     return text
 
 
-INTERFACE: Final = Kind(_interface)
+def _written(name: str) -> str:
+    return quote(name) if any(letter.isspace() or letter == '"' for letter in name) else name
+
+
+INTERFACE: Final = Kind(_interface, _written)
 
 
 @dataclass(frozen=True)
@@ -35,7 +42,7 @@ class Base(Match):
         Option(("-i", "--in-interface"), "dev_in", (INTERFACE,), negatable=True),
         Option(("-o", "--out-interface"), "dev_out", (INTERFACE,), negatable=True),
         Option(("-p", "--protocol", "--proto"), "proto", (PROTOCOL,), negatable=True),
-        Option(("-f", "--fragment"), "fragment", (), negatable=True),
+        Option(("-f", "--fragments"), "fragment", (), negatable=True),
     )
 
     source: Is[Masked] | None = None

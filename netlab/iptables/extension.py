@@ -15,6 +15,7 @@ from netlab.hooks import HookState
 from netlab.iptables.option import Option
 from netlab.machine import Machine
 from netlab.names import Hook, Verdict
+from netlab.nat.nat import Nat
 from netlab.packet import Packet
 
 
@@ -34,6 +35,10 @@ class Rules(Protocol):
 
     def tracker(self) -> Conntrack:
         """The host's connection tracking, switched on if it was not."""
+        ...
+
+    def nat(self) -> Nat:
+        """The host's address translation."""
         ...
 
 
@@ -100,6 +105,10 @@ class Extension:
             for kind, one in zip(option.kinds, values, strict=False):
                 yield kind.format(one)
 
+    def listed(self, numeric: bool = True) -> str:
+        """As `iptables -L` prints it; `numeric` is its -n."""
+        return " ".join([self.name, *self.words()])
+
     @classmethod
     def known_fields(cls) -> frozenset[str]:
         """The names of the fields that options fill."""
@@ -116,6 +125,11 @@ class Match(Extension):
     @property
     def asks(self) -> bool:
         """Whether there is anything to ask of a packet."""
+        return True
+
+    @property
+    def needs_module(self) -> bool:
+        """Whether iptables-nft, too, leaves it to the kernel's module, and does not say it in nftables' own words."""
         return True
 
     def bind(self, rules: Rules) -> Test:

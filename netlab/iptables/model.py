@@ -62,13 +62,20 @@ class Jump:
 class Rule:
     """One rule. `matches` begins with what stands without `-m`; a rule without a target only counts.
 
-    `place` is where it begins in the text that it was read from.
+    `place` is where it begins in the text that it was read from; `places` are those of its matches' names, and then of
+    its target's.
     """
 
     matches: tuple[Match, ...] = (Base(),)
     target: Target | Jump | None = None
     counters: Counters = field(default_factory=Counters)
     place: Place | None = None
+    places: tuple[Place | None, ...] = ()
+
+    @property
+    def target_place(self) -> Place | None:
+        """Where its target stands in the text."""
+        return self.places[-1] if self.places else self.place
 
     @property
     def base(self) -> Base:

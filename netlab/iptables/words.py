@@ -1,9 +1,10 @@
 """The words of a rule, each with its place in the text, so that an error can say where.
 
-iptables-restore splits a line at blanks; quotation marks keep blanks together, and a backslash within them lets the
-next character stand for itself.
+iptables-restore splits a line at blanks; quotation marks (") keep blanks together, and a backslash within them lets
+the next character stand for itself. A word may begin without quotation marks, and ends with them.
 """
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -18,12 +19,20 @@ class Place(NamedTuple):
 
 
 class RuleError(NetlabError):
-    """Something that iptables or the kernel would refuse; `place` says where it stands, if it is part of a text."""
+    """Something that iptables or the kernel would refuse.
 
-    def __init__(self, problem: str, place: Place | None = None) -> None:
+    Attributes:
+        problem: what is wrong.
+        place: where that stands, if it is part of a text.
+        status: with which iptables would exit: 2 for what it cannot read, 1 for what is not there, 3 for a missing
+            table, 4 for what the kernel refuses.
+    """
+
+    def __init__(self, problem: str, place: Place | None = None, status: int = 2) -> None:
         super().__init__(f"line {place.line}, column {place.column}: {problem}" if place else problem)
         self.problem = problem
         self.place = place
+        self.status = status
 
 
 class Word(NamedTuple):
@@ -37,38 +46,52 @@ class Word(NamedTuple):
         return self.text
 
 
+_PLAIN = re.compile(r"[^ \t\n]+")
+
+
 def split(text: str, line: int = 1, column: int = 1) -> Iterator[Word]:
-    """The words of one line; `line` and `column` say where it begins.
+    """The words of one line as iptables-restore splits it; `line` and `column` say where it begins.
 
     Raises:
         RuleError: quotation marks that do not end.
     """
+    if '"' not in text:
+        for found in _PLAIN.finditer(text):
+            yield Word(found[0], Place(line, column + found.start()))
+        return
     at, end = 0, len(text)
     while at < end:
-        if text[at].isspace():
+        if text[at] in _BLANKS:
             at += 1
             continue
-        start, letters, mark, quoted = at, [], "", False
-        while at < end and (mark or not text[at].isspace()):
+        start, letters, quoted, escaped = at, [], False, False
+        while at < end and (quoted or text[at] not in _BLANKS):
             letter = text[at]
-            if mark and letter == "\\" and at + 1 < end:
-                at += 1
-                letters.append(text[at])
-            elif letter == mark:
-                mark = ""
-            elif not mark and letter in "\"'":
-                mark, quoted = letter, True
+            at += 1
+            if escaped or (quoted and letter not in '\\"'):
+                letters.append(letter)
+                escaped = False
+            elif quoted and letter == "\\":
+                escaped = True
+            elif quoted:
+                break  # a word ends with its quotation marks
+            elif letter == '"':
+                quoted = True
             else:
                 letters.append(letter)
-            at += 1
-        place = Place(line, column + start)
-        if mark:
-            raise RuleError(f"the quotation mark {mark} has no second one", place)
-        yield Word("".join(letters), place, quoted)
+        else:
+            if quoted:
+                raise RuleError("quotation marks that do not end", Place(line, column + start))
+        yield Word("".join(letters), Place(line, column + start), quoted)
 
 
 def quote(text: str) -> str:
-    """A word as iptables-save writes it: between quotation marks where it would not come back the same without."""
-    plain = text and not any(letter.isspace() or letter in "\"'\\" for letter in text)
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("'", "\\'")
-    return text if plain else f'"{escaped}"'
+    """A text as iptables-save writes it: between quotation marks unless it is all letters, digits, `_` and `-`."""
+    if _HARMLESS.fullmatch(text):
+        return text
+    return '"' + _ESCAPED.sub(r"\\\g<0>", text) + '"'
+
+
+_HARMLESS = re.compile(r"[A-Za-z0-9_-]+")
+_ESCAPED = re.compile(r"[\"'\\]")
+_BLANKS = " \t\n"

@@ -1,0 +1,13 @@
+"""What iptables 1.8.9 has for IPv4 and netlab has not: a rule that uses it is refused by name, not taken for a typo."""
+
+from typing import Final
+
+UNSUPPORTED_MATCHES: Final = frozenset({
+    "ah", "bpf", "cgroup", "cluster", "connbytes", "connlabel", "cpu", "dccp", "devgroup", "ecn", "esp", "hashlimit",
+    "helper", "ipcomp", "ipvs", "nfacct", "osf", "owner", "physdev", "policy", "quota", "rateest", "realm", "sctp",
+    "socket", "string", "tcpmss", "time", "u32",
+})  # fmt: skip
+UNSUPPORTED_TARGETS: Final = frozenset({
+    "AUDIT", "CHECKSUM", "CLASSIFY", "CLUSTERIP", "CONNSECMARK", "ECN", "HMARK", "IDLETIMER", "LED", "NAT", "RATEEST",
+    "SECMARK", "SET", "SYNPROXY", "TCPOPTSTRIP", "TEE", "TPROXY", "ULOG",
+})  # fmt: skip

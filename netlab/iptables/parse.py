@@ -1,0 +1,519 @@
+"""One command line of iptables: what it asks for, and the rules that it names.
+
+The command line and the lines of iptables-restore are read alike, as getopt_long(3) reads them: long options may be
+shortened while they stay unique, and what may follow depends on what stands before: `-m NAME` and `-j NAME` bring
+their own options along, and the first unknown option behind `-p NAME` loads the match of that protocol.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any, Final
+
+from netlab.iptables import matches as _matches
+from netlab.iptables import targets as _targets
+from netlab.iptables.base import Base
+from netlab.iptables.catalogue import UNSUPPORTED_MATCHES, UNSUPPORTED_TARGETS
+from netlab.iptables.extension import MATCHES, TARGETS, Extension, Match, Target
+from netlab.iptables.model import LONGEST_CHAIN, Counters, Jump, Rule
+from netlab.iptables.option import Is, Masked, Option, c_number, protocol_of
+from netlab.iptables.words import Place, RuleError, Word
+from netlab.names import NetlabError
+
+__all__ = ["COMMANDS", "Call", "parse"]
+
+START: Final = Place(1, 1)
+_KNOWN = _matches, _targets  # importing them has made all extensions known
+
+COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "append": ("-A", "--append"),
+    "delete": ("-D", "--delete"),
+    "check": ("-C", "--check"),
+    "insert": ("-I", "--insert"),
+    "replace": ("-R", "--replace"),
+    "list": ("-L", "--list"),
+    "list-rules": ("-S", "--list-rules"),
+    "flush": ("-F", "--flush"),
+    "zero": ("-Z", "--zero"),
+    "new-chain": ("-N", "--new-chain"),
+    "delete-chain": ("-X", "--delete-chain"),
+    "rename-chain": ("-E", "--rename-chain"),
+    "policy": ("-P", "--policy"),
+    "version": ("-V", "--version"),
+}
+FLAGS: Final[Mapping[str, tuple[str, ...]]] = {
+    "numeric": ("-n", "--numeric"),
+    "verbose": ("-v", "--verbose"),
+    "exact": ("-x", "--exact"),
+    "line-numbers": ("--line-numbers",),
+    "ipv4": ("-4", "--ipv4"),
+    "ipv6": ("-6", "--ipv6"),
+}
+OTHERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "table": ("-t", "--table"),
+    "match": ("-m", "--match"),
+    "jump": ("-j", "--jump"),
+    "goto": ("-g", "--goto"),
+    "set-counters": ("-c", "--set-counters"),
+    "wait": ("-w", "--wait"),
+    "modprobe": ("-M", "--modprobe"),
+}
+"""What is no command and asks nothing of a packet; only `-w` may stand without its value."""
+
+_NAMES: Final[dict[str, str]] = {
+    spelling: name for group in (COMMANDS, FLAGS, OTHERS) for name, spellings in group.items() for spelling in spellings
+}
+_BASE: Final = {spelling: option for option in Base.options for spelling in option.names}
+_ONE_CHAIN: Final = frozenset({"append", "delete", "check", "insert", "replace", "new-chain", "rename-chain", "policy"})
+_RULES: Final = frozenset({"append", "delete", "check", "insert", "replace"})
+_LISTS: Final = frozenset({"list", "list-rules"})
+_NUMBERED: Final = frozenset({"delete", "insert", "replace", "list", "list-rules", "zero"})
+_LETTER: Final = {
+    "source": "s", "destination": "d", "proto": "p", "dev_in": "i", "dev_out": "o", "fragment": "f", "jump": "j",
+    "goto": "j", "set-counters": "c", "numeric": "n", "exact": "x", "line-numbers": "0",
+}  # fmt: skip
+_ANY: Final = {"proto": Is(0), "dev_in": Is("+"), "dev_out": Is("+")}  # asks nothing, and is not kept
+_NO_WAY_OUT: Final = {"PREROUTING": "dev_out", "INPUT": "dev_out", "OUTPUT": "dev_in", "POSTROUTING": "dev_in"}
+
+
+@dataclass
+class Call:
+    """A command line, read.
+
+    Attributes:
+        command: its long name, `append` for -A; `""` for a line that is IPv6's alone, which iptables-restore skips.
+        chain: the one that is meant; None for all.
+        number: of a rule, from 1.
+        name: the new name of a chain, or a policy.
+        rules: one for each pair of a source and a destination address.
+        zero: counters are to be zeroed, too (`-L -Z`).
+        flags: of `numeric`, `verbose`, `exact`, `line-numbers`.
+    """
+
+    command: str = ""
+    chain: str | None = None
+    number: int | None = None
+    name: str | None = None
+    table: str | None = None
+    rules: list[Rule] = field(default_factory=list)
+    zero: bool = False
+    flags: set[str] = field(default_factory=set)
+    place: Place = START
+    chain_place: Place | None = None
+
+
+def parse(words: Sequence[Word]) -> Call:
+    """Read a command line, without the word `iptables` in front.
+
+    Raises:
+        RuleError: what iptables would refuse before it asks the kernel, with the place of the word.
+    """
+    return _Reader(words).read()
+
+
+class _Slot:
+    """An extension that is being read: what its options have said so far."""
+
+    __slots__ = ("cls", "options", "place", "said", "values")
+
+    def __init__(self, cls: type[Extension], place: Place) -> None:
+        self.cls = cls
+        self.place = place
+        self.options = _options(cls)
+        self.values: dict[str, Any] = {}
+        self.said: dict[str, str] = {}
+
+    def build(self) -> Any:
+        """The extension.
+
+        Raises:
+            RuleError: something is missing.
+        """
+        extension = self.cls(**self.values)
+        try:
+            extension.completed()
+        except NetlabError as problem:
+            raise RuleError(str(problem), self.place) from None
+        return extension
+
+
+_OPTIONS: dict[type[Extension], dict[str, Option]] = {}
+
+
+def _options(cls: type[Extension]) -> dict[str, Option]:
+    if cls not in _OPTIONS:
+        _OPTIONS[cls] = {spelling: option for option in cls.options for spelling in option.names}
+    return _OPTIONS[cls]
+
+
+class _Reader:
+    """Reads the words of one command line from left to right."""
+
+    def __init__(self, words: Sequence[Word]) -> None:
+        self.words = words
+        self.at = 0
+        self.call = Call()
+        self.base = _Slot(Base, START)
+        self.slots: list[_Slot] = []
+        self.target: _Slot | Jump | None = None
+        self.counters: Counters | None = None
+        self.given: dict[str, Place] = {}
+        self.protocol_loaded = False
+
+    # ---------------------------------------------------------------- the words one by one
+
+    def read(self) -> Call:
+        negation: Word | None = None
+        if self.words:
+            self.call.place = self.words[0].place
+        while self.at < len(self.words):
+            word = self.words[self.at]
+            text = word.text
+            self.at += 1
+            if text == "!":
+                if negation:
+                    raise RuleError("multiple consecutive ! not allowed", word.place)
+                negation = word
+                continue
+            if text == "--" and self.at < len(self.words):
+                raise RuleError("unknown arguments found on commandline", self.words[self.at].place)
+            if text == "--":
+                break
+            if not text.startswith("-") or text == "-":
+                raise RuleError(f"Bad argument `{text}'", word.place)
+            self._option(word, negation)
+            negation = None
+        if negation:
+            raise RuleError("nothing appropriate following !", negation.place)
+        return self._complete()
+
+    def _option(self, word: Word, negation: Word | None) -> None:
+        text = word.text
+        if text in _BASE:
+            self._base(text, _BASE[text], word, None, negation)
+        elif text in _NAMES:
+            self._own(_NAMES[text], text, word, None, negation)
+        elif text.startswith("--"):
+            self._long(word, negation)
+        else:
+            self._short(word, negation)
+
+    def _short(self, word: Word, negation: Word | None) -> None:
+        """Several letters behind one `-`, of which the last may have its value attached: `-nvL`, `-AINPUT`."""
+        letters = word.text[1:]
+        for position, letter in enumerate(letters):
+            name, attached = f"-{letter}", letters[position + 1 :]
+            place = Place(word.place.line, word.place.column + position)
+            if name in _NAMES and _NAMES[name] in FLAGS:
+                self._own(_NAMES[name], name, word, None, negation)
+                continue
+            if name == "-f":
+                self._base(name, _BASE[name], word, None, negation)
+                continue
+            if name not in _NAMES and name not in _BASE:
+                raise RuleError(f'unknown option "{word.text}"', word.place)
+            if attached and (name in _BASE or name == "-j"):
+                raise _no_blank(word.text, place)
+            value = Word(attached, place) if attached else None
+            if name in _BASE:
+                self._base(name, _BASE[name], word, value, negation)
+            else:
+                self._own(_NAMES[name], name, word, value, negation)
+            return
+
+    def _long(self, word: Word, negation: Word | None) -> None:
+        name, equals, rest = word.text.partition("=")
+        value = Word(rest, Place(word.place.line, word.place.column + len(name) + 1), word.quoted) if equals else None
+        found = self._find(name)
+        if found is None:
+            found = self._find_in_protocol(name)
+        if found is None:
+            raise RuleError(f'unknown option "{word.text}"', word.place)
+        slot, option = found
+        if isinstance(option, str):
+            if value and (option in FLAGS or option in ("jump", "goto")):
+                raise RuleError(f'unknown option "{word.text}"', word.place)
+            self._own(option, word.text, word, value, negation)
+        elif slot is None:
+            if value:
+                raise RuleError(
+                    f"iptables 1.8.9 takes all of `{word.text}' for the value: write it with a blank", word.place
+                )
+            self._base(word.text, option, word, None, negation)
+        elif value and not option.kinds:
+            raise RuleError(f'unknown option "{word.text}"', word.place)
+        else:
+            self._extension(slot, option, word, value, negation)
+
+    def _find(self, name: str) -> tuple[_Slot | None, Option | str] | None:
+        """The option of that name, or of the only one that begins so; of two the one that was loaded last."""
+        if name in _BASE:
+            return None, _BASE[name]
+        if name in _NAMES:
+            return None, _NAMES[name]
+        slots = [self.target, *reversed(self.slots)] if isinstance(self.target, _Slot) else self.slots[::-1]
+        for slot in slots:
+            if name in slot.options:
+                return slot, slot.options[name]
+        found: list[tuple[_Slot | None, Option | str]] = [
+            (None, what) for names in (_BASE, _NAMES) for full, what in names.items() if full.startswith(name)
+        ]
+        for slot in slots:
+            found += [(slot, option) for full, option in slot.options.items() if full.startswith(name)]
+        different = {(id(slot), option if isinstance(option, str) else id(option)) for slot, option in found}
+        return found[0] if len(different) == 1 else None
+
+    def _find_in_protocol(self, name: str) -> tuple[_Slot | None, Option | str] | None:
+        """What the match of the protocol behind -p knows by that name: it is loaded now, if it is not yet there."""
+        proto: Is[int] | None = self.base.values.get("proto")
+        if proto is None or self.protocol_loaded:
+            return None
+        match = protocol_of(proto.value)
+        if match in UNSUPPORTED_MATCHES:
+            raise _unsupported("match", match, self.given["proto"])
+        if match not in MATCHES or any(slot.cls is MATCHES[match] for slot in self.slots):
+            return None
+        self.protocol_loaded = True
+        self.slots.append(_Slot(MATCHES[match], self.given["proto"]))
+        return self._find(name)
+
+    def _value(self, option: Word, attached: Word | None) -> Word:
+        """The word behind an option, whatever it is."""
+        if attached is not None:
+            return attached
+        if self.at >= len(self.words):
+            raise RuleError(f'option "{option.text}" requires an argument', option.place)
+        self.at += 1
+        return self.words[self.at - 1]
+
+    def _optional(self) -> Word | None:
+        """The next word, if it is no option."""
+        if self.at >= len(self.words) or self.words[self.at].text[:1] in ("-", "!"):
+            return None
+        self.at += 1
+        return self.words[self.at - 1]
+
+    # ---------------------------------------------------------------- what asks something of a packet
+
+    def _base(self, name: str, option: Option, word: Word, attached: Word | None, negation: Word | None) -> None:
+        field = option.field
+        self._once(field, word)
+        if not option.kinds:
+            self.base.values[field] = Is(option.value, negation is not None)
+            return
+        value = self._value(word, attached)
+        try:
+            if field in ("source", "destination"):
+                values = tuple(Is(option.kinds[0].parse(one), negation is not None) for one in value.text.split(","))
+                if negation and len(values) > 1:
+                    raise NetlabError("! not allowed with multiple source or destination IP addresses")
+                self.base.values[field] = values
+                return
+            said = Is(option.kinds[0].parse(value.text), negation is not None)
+        except NetlabError as problem:
+            raise RuleError(str(problem), value.place) from None
+        if field == "proto" and said == Is(0, True):
+            raise RuleError("rule would never match protocol", value.place)
+        if said != _ANY.get(field):
+            self.base.values[field] = said
+
+    def _once(self, name: str, word: Word) -> None:
+        if name in self.given:
+            raise RuleError(f"multiple -{_LETTER.get(name, name)} flags not allowed", word.place)
+        self.given[name] = word.place
+
+    def _extension(self, slot: _Slot, option: Option, word: Word, attached: Word | None, negation: Word | None) -> None:
+        cls, shown = slot.cls.name, option.names[0]
+        if negation and not option.negatable:
+            raise RuleError(f'{cls}: option "{shown}" cannot be inverted.', negation.place)
+        if option.field in slot.said:
+            before = slot.said[option.field]
+            problem = "can only be used once" if before == shown else f'cannot be used together with "{before}"'
+            raise RuleError(f'{cls}: option "{shown}" {problem}.', word.place)
+        slot.said[option.field] = shown
+        values = []
+        for number, kind in enumerate(option.kinds):
+            if number and self.at >= len(self.words):
+                raise RuleError(f"{shown} requires {len(option.kinds)} args.", word.place)
+            value = self._value(word, None if number else attached)
+            try:
+                values.append(kind.parse(value.text))
+            except NetlabError as problem:
+                raise RuleError(str(problem), value.place) from None
+        said = option.value if not values else values[0] if len(values) == 1 else tuple(values)
+        slot.values[option.field] = Is(said, negation is not None) if option.negatable else said
+
+    # ---------------------------------------------------------------- everything else
+
+    def _own(self, name: str, spelling: str, word: Word, attached: Word | None, negation: Word | None) -> None:
+        if negation:
+            what = (
+                f"cannot have ! before {spelling}" if name in ("jump", "goto", "set-counters") else "unexpected ! flag"
+            )
+            raise RuleError(what, negation.place)
+        if name in COMMANDS:
+            self._command(name, word, attached)
+        elif name in FLAGS:
+            self.call.flags.add(name)
+            self.given.setdefault(name, word.place)
+        elif name == "match":
+            self._match(self._value(word, attached))
+        elif name in ("jump", "goto"):
+            self._once("jump", word)
+            self._target(self._value(word, attached), goto=name == "goto")
+        elif name == "table":
+            if self.call.table is not None:
+                raise RuleError("multiple -t flags not allowed", word.place)
+            self.call.table = self._value(word, attached).text
+            self.given["table"] = word.place
+        elif name == "set-counters":
+            self._once(name, word)
+            self._counters(self._value(word, attached))
+        elif name == "wait":
+            if attached is None:
+                self._optional()
+        else:
+            self._value(word, attached)
+
+    def _match(self, word: Word) -> None:
+        if word.text in MATCHES:
+            self.slots.append(_Slot(MATCHES[word.text], word.place))
+            return
+        if word.text in UNSUPPORTED_MATCHES:
+            raise _unsupported("match", word.text, word.place)
+        raise RuleError(f"Couldn't load match `{word.text}':No such file or directory", word.place)
+
+    def _target(self, word: Word, goto: bool) -> None:
+        name = word.text
+        if not name:
+            raise RuleError("Invalid target name (too short)", word.place)
+        if len(name) > LONGEST_CHAIN:
+            raise RuleError(f"Invalid target name `{name}' ({LONGEST_CHAIN} chars max)", word.place)
+        if any(letter.isspace() for letter in name):
+            raise RuleError(f"Invalid target name `{name}'", word.place)
+        if name in UNSUPPORTED_TARGETS and not goto:
+            raise _unsupported("target", name, word.place)
+        known = name in TARGETS and not goto
+        self.target = _Slot(TARGETS[name], word.place) if known else Jump(name, goto)
+        self.given["target"] = word.place
+
+    def _counters(self, word: Word) -> None:
+        packets, comma, octets = word.text.partition(",")
+        place = word.place
+        if not comma:
+            following = self._optional()
+            if following is None:
+                raise RuleError("-c requires packet and byte counter", word.place)
+            octets, place = following.text, following.place
+        counted = []
+        for what, text, where in (("packet", packets, word.place), ("byte", octets, place)):
+            number = c_number(text)
+            if number is None or number >= 1 << 64:
+                raise RuleError(f"-c {what} counter not numeric", where)
+            counted.append(number)
+        self.counters = Counters(*counted)
+
+    def _command(self, name: str, word: Word, attached: Word | None) -> None:
+        call = self.call
+        if call.command:
+            if {call.command, name} & _LISTS and {call.command, name} & {"zero"}:
+                call.zero, name = True, name if name in _LISTS else call.command
+            elif name == "version" or call.command == name == "verbose":
+                return
+            else:
+                first, second = COMMANDS[name][0], COMMANDS[call.command][0]
+                raise RuleError(f"Cannot use {first} with {second}", word.place)
+        call.command = name
+        self.given["command"] = word.place
+        if name == "version":
+            return
+        chain = self._value(word, attached) if name in _ONE_CHAIN else attached or self._optional()
+        if chain is None:
+            return
+        call.chain, call.chain_place = chain.text, chain.place
+        if name in ("rename-chain", "policy"):
+            following = self._optional()
+            if following is None:
+                what = "old-chain-name and new-chain-name" if name == "rename-chain" else "a chain and a policy"
+                raise RuleError(f"{COMMANDS[name][0]} requires {what}", word.place)
+            call.name = following.text
+            self.given["name"] = following.place
+        elif name in _NUMBERED:
+            self._number(name, word)
+
+    def _number(self, name: str, word: Word) -> None:
+        following = self._optional()
+        if following is None:
+            if name == "replace":
+                raise RuleError("-R requires a rule number", word.place)
+            return
+        number = c_number(following.text)
+        if not number or number >= 1 << 32:
+            raise RuleError(f"Invalid rule number `{following.text}'", following.place)
+        self.call.number = number
+
+    # ---------------------------------------------------------------- the end of the line
+
+    def _complete(self) -> Call:
+        call = self.call
+        if not call.command and "ipv6" not in call.flags:
+            raise RuleError("no command specified", call.place)
+        if "ipv6" in call.flags:
+            call.command = ""
+            return call
+        self._illegal()
+        if call.chain is not None and len(call.chain) > LONGEST_CHAIN:
+            limit = LONGEST_CHAIN + 1
+            raise RuleError(f"chain name `{call.chain}' too long (must be under {limit} chars)", call.chain_place)
+        if call.command in _RULES and not (call.command == "delete" and call.number):
+            call.rules = list(self._rules())
+            if call.command == "replace" and len(call.rules) > 1:
+                raise RuleError("Replacement rule does not specify a unique address", call.place)
+        return call
+
+    def _illegal(self) -> None:
+        """Options that the command does not take."""
+        call = self.call
+        if call.command in _RULES:
+            forbidden = {"numeric", "exact", "line-numbers"}
+            if call.command == "delete" and call.number:
+                forbidden |= {"source", "destination", "proto", "dev_in", "dev_out", "fragment", "jump", "set-counters"}
+            no_way = _NO_WAY_OUT.get(call.chain or "")
+            if no_way in self.given:
+                letter = _LETTER[no_way]
+                raise RuleError(f"Can't use -{letter} with {call.chain}", self.given[no_way])
+        else:
+            forbidden = set(_LETTER)
+            if call.command == "policy":
+                forbidden -= {"set-counters"}
+            if call.command in _LISTS:
+                forbidden -= {"numeric", "exact", "line-numbers"}
+        for name, place in self.given.items():
+            if name in forbidden:
+                raise RuleError(f"Illegal option `-{_LETTER[name]}' with this command", place)
+
+    def _rules(self) -> Iterator[Rule]:
+        said = self.base.values
+        sources = said.pop("source", None) or (None,)
+        destinations = said.pop("destination", None) or (None,)
+        matches: list[Match] = [slot.build() for slot in self.slots]
+        target: Target | Jump | None = self.target.build() if isinstance(self.target, _Slot) else self.target
+        place = self.given["command"]
+        places = (place, *(slot.place for slot in self.slots), self.given.get("target", place))
+        for source, destination in product(sources, destinations):
+            base = Base(source=_asked(source), destination=_asked(destination), **said)
+            counters = Counters() if self.counters is None else Counters(self.counters.packets, self.counters.bytes)
+            yield Rule((base, *matches), target, counters, place, places)
+
+
+def _asked(said: Is[Masked] | None) -> Is[Masked] | None:
+    """None where any address would do."""
+    return None if said is None or (said.value.mask == 0 and not said.negated) else said
+
+
+def _no_blank(word: str, place: Place) -> RuleError:
+    return RuleError(f"iptables 1.8.9 takes all of `{word}' for the value: put a blank before the value", place)
+
+
+def _unsupported(what: str, name: str, place: Place) -> RuleError:
+    return RuleError(f"{what} `{name}' is not supported by netlab", place)
