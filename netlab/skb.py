@@ -32,7 +32,8 @@ class Skb:
         summed: its transport checksum has been reckoned before a socket is looked for.
         ct: its flow, and `direction` which way of it; None without one.
         ctstate: what conntrack says of it; None where conntrack has not looked.
-        helper: the conntrack helper that a rule chose for the flow that this packet begins.
+        helper: the conntrack helper that a rule chose for the flow that this packet begins; "" if it chose none.
+        traced: a rule asked to be told what others make of it (`-j TRACE`).
         sender: hears the errno if a local process waits for its system call to return.
     """
 
@@ -50,6 +51,7 @@ class Skb:
     direction: "Direction | None" = None
     ctstate: CtState | None = None
     helper: str | None = None
+    traced = False
     sender: Callable[[str, str], None] | None = None
 
     def __init__(self, packet: Packet, number: int, dev_in: str | None = None) -> None:
