@@ -46,7 +46,7 @@ def parse_command(command: str) -> list[str]:
     if words[0] == "ip":
         _ip_call(words)
     if words[0] == "sysctl":
-        _settings(words)
+        settings(words)
     return words
 
 
@@ -77,7 +77,7 @@ def _ip_call(words: Sequence[str]) -> tuple[str, str, list[str]]:
     raise NetlabError(f"{' '.join(words)!r}: of ip, hosts have only {{address|route|rule}} {{add|del}} ...")
 
 
-def _settings(words: Sequence[str]) -> list[tuple[str, int]]:
+def settings(words: Sequence[str]) -> list[tuple[str, int]]:
     """The sysctls that `sysctl -w` is to set.
 
     Raises:
@@ -123,10 +123,10 @@ _IP: Final[dict[tuple[str, str], Callable[[Fib, str], object]]] = {
 
 
 def _sysctl(host: Host, words: list[str]) -> Output:
-    settings = _settings(words)
-    for name, value in settings:
+    wanted = settings(words)
+    for name, value in wanted:
         host.sysctls.set(name, value)
-    return Output("\n".join(f"{name} = {value}" for name, value in settings))
+    return Output("\n".join(f"{name} = {value}" for name, value in wanted))
 
 
 _DOING: Final[dict[str, Callable[[Host, list[str]], Output]]] = {

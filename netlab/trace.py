@@ -222,6 +222,21 @@ class Logged(NamedTuple):
         return f"log: {self.line}"
 
 
+class Ran(NamedTuple):
+    """A command was run on a host: its exit status, 0 when it has done what it was told, and what it printed."""
+
+    number: int
+    host: str
+    status: int
+    printed: str
+
+    def __str__(self) -> str:
+        return (
+            "\n".join([f"exit status {self.status}"] * bool(self.status) + [self.printed] * bool(self.printed))
+            or "done"
+        )
+
+
 class Aged(NamedTuple):
     """On the real kernel: time that passed for tracked connections alone (`--age`).
 
@@ -247,7 +262,20 @@ class Aged(NamedTuple):
 
 
 Event = (
-    Received | Emitted | Passed | Called | Ruled | Routed | Sent | Delivered | Dropped | Refused | Noted | Logged | Aged
+    Received
+    | Emitted
+    | Passed
+    | Called
+    | Ruled
+    | Routed
+    | Sent
+    | Delivered
+    | Dropped
+    | Refused
+    | Noted
+    | Logged
+    | Ran
+    | Aged
 )
 
 
@@ -287,6 +315,7 @@ class Step:
                 {"packet": e.number, "host": e.host, "reason": str(e.reason)} for e in events if isinstance(e, Dropped)
             ],
             "errno": next((e.errno for e in events if isinstance(e, Refused)), None),
+            "status": next((e.status for e in events if isinstance(e, Ran)), None),
         }
         if aged := [e.row() for e in events if isinstance(e, Aged)]:
             row["aged"] = aged
@@ -298,7 +327,9 @@ class Trace:
     """All steps of a run, in one of the two worlds. `kernel` is the kernel's release where it is the real one.
 
     `unknown` names the parts that this world could not see; in the JSON form they are the string "unknown".
-    `conntrack` holds, by host, the connections it tracks at the end, as `conntrack -L` prints them.
+    `conntrack` holds, by host, the connections it tracks at the end, as `conntrack -L` prints them; `counters` its
+    rules with what they have counted, as `iptables-save -c` prints them; `silent` names the hosts whose LOG rules
+    write lines that this world cannot see. `iptables` says which of the two iptables there are: nft or legacy.
     """
 
     steps: list[Step] = field(default_factory=list)
@@ -306,6 +337,9 @@ class Trace:
     kernel: str | None = None
     unknown: tuple[str, ...] = ()
     conntrack: dict[str, list[str]] = field(default_factory=dict)
+    counters: dict[str, list[str]] = field(default_factory=dict)
+    silent: tuple[str, ...] = ()
+    iptables: str = "nft"
 
     @property
     def events(self) -> Iterator[Event]:
@@ -360,9 +394,16 @@ class Trace:
             "world": self.world.value,
             "kernel": self.kernel,
             "steps": steps,
+            "iptables": self.iptables,
             "conntrack": self.conntrack,
-            "log": UNKNOWN if "log" in self.unknown else self.log,
+            "counters": self.counters,
+            "log": UNKNOWN if "log" in self.unknown else self._log_as_known(),
         }
+
+    def _log_as_known(self) -> dict[str, list[str]]:
+        """The log, with the word for unknown behind it where LOG rules may have written more."""
+        log = self.log
+        return log | {host: [*log.get(host, []), UNKNOWN] for host in self.silent}
 
     def frame(self) -> "pandas.DataFrame":
         """One row an event as a pandas frame: step, packet, host, event, hook, verdict, src, dst, ..., text."""
@@ -384,6 +425,8 @@ class Trace:
             ]
         for host, entries in self.conntrack.items():
             lines += [f"conntrack of {host}:{'' if entries else ' nothing'}", *(f"  {entry}" for entry in entries)]
+        for host, rules in self.counters.items():
+            lines += [f"rules of {host}:", *(f"  {rule}" for rule in rules)]
         return "\n".join(lines)
 
     def __str__(self) -> str:
@@ -402,6 +445,8 @@ class Trace:
             )
         for host, entries in self.conntrack.items():
             parts.append(f"<p>conntrack of {escape(host)}</p><pre>{escape(chr(10).join(entries)) or 'nothing'}</pre>")
+        for host, rules in self.counters.items():
+            parts.append(f"<p>rules of {escape(host)}</p><pre>{escape(chr(10).join(rules))}</pre>")
         return "".join(parts)
 
 
@@ -416,7 +461,7 @@ def _table_row(event: Event) -> str:
     return f'<tr>{"".join(f"<td {_LEFT}>{cell}</td>" for cell in first)}<td style="{indent}">{last}</td></tr>'
 
 
-_INDENT: dict[type, str] = dict.fromkeys((Received, Emitted, Sent, Delivered, Dropped, Refused, Logged, Aged), "")
+_INDENT: dict[type, str] = dict.fromkeys((Received, Emitted, Sent, Delivered, Dropped, Refused, Logged, Ran, Aged), "")
 _INDENT |= {Passed: "", Called: "    ", Ruled: "        ", Routed: "", Noted: "    "}
 
 _COLUMNS = [

@@ -55,8 +55,10 @@ def switch_on(namespace: Namespace) -> None:
         raise KernelUnavailable(f"connections cannot be tracked here: {done.stderr.strip().splitlines()[0]}")
 
 
-def to_be_written(names: Iterator[str], spec: HostSpec) -> Iterator[str]:
+def to_be_written(names: Iterator[str], spec: HostSpec, *, ruled: bool = False) -> Iterator[str]:
     """Of these sysctls those to write in a host's namespace: not what the machine has only once.
+
+    `ruled`: it may have rules, which switch connection tracking on.
 
     Raises:
         NetlabError: the scenario wants one of those to be other than this machine has it.
@@ -64,7 +66,7 @@ def to_be_written(names: Iterator[str], spec: HostSpec) -> Iterator[str]:
     for name in names:
         if name in SHARED:
             _refuse_other(name, spec)
-        elif name not in CONNTRACK or spec.conntrack == "on" or name in spec.sysctls:
+        elif name not in CONNTRACK or ruled or spec.conntrack == "on" or name in spec.sysctls:
             yield name
 
 

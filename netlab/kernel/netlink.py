@@ -86,6 +86,10 @@ class NetlinkSocket:
         for group in groups:
             self._socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
 
+    def send(self, kind: int, payload: bytes) -> None:
+        """Tells the kernel something, and waits for no answer."""
+        self._socket.send(_HEADER.pack(_HEADER.size + len(payload), kind, NLM_F_REQUEST, 1, 0) + payload)
+
     def dump(self, kind: int, payload: bytes) -> Iterator[bytes]:
         """Asks for everything of a kind: the payload of each answer.
 

@@ -21,10 +21,13 @@ from netlab.kernel.namespaces import KernelUnavailable, Namespace, require
 from netlab.kernel.neighbours import ASK_US, Neighbours
 from netlab.kernel.netlink import number_namespace
 from netlab.kernel.outside import Frame, Outside, Tap
+from netlab.kernel.rules import Rules, Variant
 from netlab.kernel.sender import Sender
 from netlab.names import NetlabError
 from netlab.scenario import DEFAULT_MTU, MAX_MTU, HostSpec, Scenario
-from netlab.sysctls import Sysctls
+from netlab.shell import settings
+from netlab.sysctls import SHARED, Sysctls
+from netlab.trace import Ran
 
 # What the harness itself needs, beside the sysctls that netlab models: no IPv6 chatter.
 _NO_IPV6 = {"net.ipv6.conf.all.disable_ipv6": 1, "net.ipv6.conf.default.disable_ipv6": 1}
@@ -36,10 +39,11 @@ _OFFLOADS = (0x17, 0x1F, 0x24, 0x2C)  # ETHTOOL_STXCSUM, ETHTOOL_STSO, ETHTOOL_S
 class Machine:
     """One host of the scenario: its namespace, and its devices by number."""
 
-    def __init__(self, spec: HostSpec) -> None:
+    def __init__(self, spec: HostSpec, variant: Variant, scenario: str) -> None:
         self.spec = spec
         self.namespace = Namespace()
         self.sender = Sender(self.namespace)
+        self.rules = Rules(spec, self.namespace, variant, scenario)
         self.devices: dict[int, str] = {}
         if Path("/proc/sys/net/ipv6").exists():
             for name, value in _NO_IPV6.items():
@@ -59,6 +63,23 @@ class Machine:
                 path.write_text(str(value))
             except OSError as error:
                 raise KernelUnavailable(f"sysctl {name} cannot be set to {value}: {error.strerror}") from None
+
+    def sysctl(self, words: list[str]) -> Ran:
+        """Does what `sysctl -w` does, with the settings of the namespace alone.
+
+        Raises:
+            NetlabError: a setting that netlab does not model, or that the machine has only once.
+        """
+        known = Sysctls(self.spec.interfaces)
+        for name, value in settings(words):
+            known.get(name)
+            if name in SHARED:
+                raise NetlabError(f"host {self.spec.name}: {name} is the whole machine's: a scenario cannot write it")
+            try:
+                self.write_sysctl(name, value)
+            except KernelUnavailable as error:
+                return Ran(0, self.spec.name, 1, str(error))
+        return Ran(0, self.spec.name, 0, "\n".join(f"{name} = {value}" for name, value in settings(words)))
 
     def close(self) -> None:
         """Lets go of the namespace."""
@@ -88,16 +109,17 @@ T = TypeVar("T", bound=Closable)
 class Network:
     """All machines of a scenario and the outside world of its open interfaces. Nothing of it outlives this process."""
 
-    def __init__(self, scenario: Scenario) -> None:
-        """Builds it.
+    def __init__(self, scenario: Scenario, variant: Variant = "nft") -> None:
+        """Builds it; the hosts' rules are loaded by that iptables.
 
         Raises:
-            NetlabError: the kernel refuses an address, a route or a rule; the message quotes it.
+            NetlabError: the kernel refuses an address, a route, a rule or a set; the message quotes it.
             KernelUnavailable: a tool or a permission is missing.
         """
         self._ip = require("ip", "iproute2")
         self._held = ExitStack()
         self.scenario = scenario
+        self._variant = variant
         try:
             self._build()
         except BaseException:
@@ -106,7 +128,9 @@ class Network:
 
     def _build(self) -> None:
         scenario = self.scenario
-        self.machines = {name: self._hold(Machine(spec)) for name, spec in scenario.hosts.items()}
+        self.machines = {
+            name: self._hold(Machine(spec, self._variant, scenario.name)) for name, spec in scenario.hosts.items()
+        }
         self.outside = self._hold(Outside(list(scenario.open_interfaces())))
         for number, machine in enumerate(self.machines.values()):
             number_namespace(self.outside.namespace, machine.namespace, number)
@@ -165,8 +189,9 @@ class Network:
             values.set(name, value)
         if spec.conntrack == "on":
             switch_on(machine.namespace)
+        written = to_be_written(iter(values), spec, ruled=spec.name in self.scenario.with_rules())
         # ip_forward first: it writes the others.
-        for name in sorted(to_be_written(iter(values), spec), key=lambda name: name.count(".")):
+        for name in sorted(written, key=lambda name: name.count(".")):
             machine.write_sysctl(name, values.get(name))
         commands = ["link set lo up"]
         open_devices = {port.dev for port in self.outside.ports if port.host == spec.name}
@@ -184,6 +209,7 @@ class Network:
         commands += [f"route add {route}" for route in spec.routes]
         commands += [f"rule add {rule}" for rule in spec.rules]
         self._batch(machine.namespace, commands)
+        machine.rules.load()
 
     def _neighbours(self, spec: HostSpec) -> Iterator[tuple[str, str, str]]:
         """(device, address, MAC) of everything that a host's links lead to."""

@@ -3,13 +3,14 @@
 Two ways give the same events. As root, BPF programs stand first and last in every hook and at the kernel's drop
 tracepoint, and write to one ring buffer, so that all events are in one order. Without root, nft chains in the same
 places set the trace flag and nfnetlink tells of them; drop reasons and log lines are then unknown.
-Neither asks for connection tracking, so neither switches it on.
+Neither asks for connection tracking, so neither switches it on. On hosts with rules BPF stands behind conntrack, too:
+a packet that a rule drops in front of it has no state, one that conntrack found invalid has lost its own.
 """
 
 import mmap
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -20,9 +21,10 @@ from typing import Final, Protocol
 from netlab.kernel import bpf
 from netlab.kernel.namespaces import KernelUnavailable, Namespace
 from netlab.kernel.netlink import LostEvents
-from netlab.names import Hook
+from netlab.names import Hook, Priority
 
 FIRST, LAST = -(2**31) + 1, 2**31 - 2  # the kernel keeps the two outermost priorities for itself
+BEHIND_CONNTRACK: Final = Priority.CONNTRACK + 1
 SO_NETNS_COOKIE: Final = 71
 
 
@@ -30,6 +32,7 @@ class Kind(Enum):
     """What a probe saw."""
 
     ENTERED = auto()
+    MET = auto()
     LEFT = auto()
     DROPPED = auto()
     LOGGED = auto()
@@ -41,7 +44,8 @@ class Event:
 
     `skb` identifies the kernel's packet buffer (it may be used again after the packet is gone); `data` holds the first
     bytes from the IP header on; `in_index` and `out_index` are interface numbers or 0; `tracking` is the kernel's
-    connection tracking word (pointer and three bits of state, 0 for none); `text` a drop reason or a log line.
+    connection tracking word (pointer and three bits of state, 0 for none); `text` a drop reason or a log line. Where it
+    entered a hook, `tracks` says whether the host tracks connections; None where that is not known.
     """
 
     kind: Kind
@@ -53,6 +57,7 @@ class Event:
     tracking: int = 0
     data: bytes = b""
     text: str = ""
+    tracks: bool | None = None
 
 
 class Probes(Protocol):
@@ -75,21 +80,21 @@ def cookie_of(namespace: Namespace) -> int:
         return int(struct.unpack("<Q", probe.getsockopt(SOL_SOCKET, SO_NETNS_COOKIE, 8))[0])
 
 
-# The record that the BPF programs write: these eight byte words, then the packet from its IP header on, or text.
-_RECORD: Final = struct.Struct("<8Q")
-_COOKIE, _SKB, _KIND, _NUMBER, _IN, _OUT, _TRACKING, _LENGTH, _BYTES = range(0, 72, 8)
+# The record that the BPF programs write: these words of eight bytes, then the packet from its IP header on, or text.
+_RECORD: Final = struct.Struct("<9Q")
+_COOKIE, _SKB, _KIND, _NUMBER, _IN, _OUT, _TRACKING, _TRACKS, _LENGTH, _BYTES = range(0, 80, 8)
 _MOST_BYTES: Final = 2047
-_KINDS: Final = (Kind.ENTERED, Kind.LEFT, Kind.DROPPED)
-_ENTERED, _LEFT, _DROPPED, _LOGGED = range(4)
+_KINDS: Final = (Kind.ENTERED, Kind.MET, Kind.LEFT, Kind.DROPPED)
+_ENTERED, _MET, _LEFT, _DROPPED, _LOGGED = range(5)
 _RING_SIZE: Final = 16 << 20
 _ETH_P_IP_IN_MEMORY: Final = int.from_bytes((0x0800).to_bytes(2, "big"), "little")
 # Places on a program's stack: words at hand, and the fields of the record until there is one.
-_WORD, _KEY, _KEPT = -8, -16, {_COOKIE: -24, _NUMBER: -32, _IN: -40, _OUT: -48, _SKB: -56, _TRACKING: -64}
+_WORD, _KEY, _KEPT = -8, -16, {_COOKIE: -24, _NUMBER: -32, _IN: -40, _OUT: -48, _SKB: -56, _TRACKING: -64, _TRACKS: -72}
 
 
 @cache
 def _kernel_types() -> bpf.Types:
-    structures = {"sk_buff", "net_device", "net", "nf_hook_state", "dst_entry", "sock_common"}
+    structures = {"sk_buff", "net_device", "net", "netns_nf", "nf_hook_state", "dst_entry", "sock_common"}
     return bpf.Types(structures, {"skb_drop_reason"})
 
 
@@ -99,8 +104,8 @@ class BpfProbes:
     sees_drops = True
     sees_states = True
 
-    def __init__(self, namespaces: list[Namespace]) -> None:
-        """Starts watching these namespaces.
+    def __init__(self, namespaces: list[Namespace], with_rules: Collection[Namespace] = ()) -> None:
+        """Starts watching these namespaces, `with_rules` being those that may have any.
 
         Raises:
             KernelUnavailable: the kernel has no BTF, or refuses one of the programs.
@@ -108,12 +113,12 @@ class BpfProbes:
         self._held = ExitStack()
         self._tracing: list[int] = []
         try:
-            self._watch(namespaces)
+            self._watch(namespaces, with_rules)
         except (OSError, KeyError) as error:
             self.close()
             raise KernelUnavailable(f"packets cannot be watched with BPF on this kernel: {error}") from None
 
-    def _watch(self, namespaces: list[Namespace]) -> None:
+    def _watch(self, namespaces: list[Namespace], with_rules: Collection[Namespace]) -> None:
         self._types = _kernel_types()
         self._reasons = {
             number: name.removeprefix("SKB_DROP_REASON_")
@@ -127,15 +132,18 @@ class BpfProbes:
         self._watched = self._keep(bpf.make_map(bpf.MAP_HASH, 8, 8, 64))
         for namespace in namespaces:
             bpf.update_map(self._watched, struct.pack("<Q", cookie_of(namespace)), bytes(8))
-        entered, left = (
+        entered, met, left = (
             self._keep(self._hook_program(kind).load_into_kernel(bpf.PROG_NETFILTER, bpf.ATTACH_NETFILTER))
-            for kind in (_ENTERED, _LEFT)
+            for kind in (_ENTERED, _MET, _LEFT)
         )
         for namespace in namespaces:
             with namespace.entered():
                 for hook in range(5):
                     self._keep(bpf.attach_netfilter(entered, hook, FIRST))
                     self._keep(bpf.attach_netfilter(left, hook, LAST))
+                if namespace in with_rules:
+                    for hook in (Hook.PRE_ROUTING, Hook.LOCAL_OUT):
+                        self._keep(bpf.attach_netfilter(met, hook, BEHIND_CONNTRACK))
         for name, program in (("kfree_skb", self._drop_program()), ("console", self._log_program())):
             loaded = self._keep(program.load_into_kernel(bpf.PROG_RAW_TRACEPOINT))
             self._keep(bpf.attach_tracepoint(loaded, name))
@@ -236,9 +244,17 @@ class BpfProbes:
         self._keep_field(program, _NUMBER)
         program.move(8, 7)
         self._word(program, "nf_hook_state", "net")
+        program.move(9, 8)
         self._word(program, "net", "net_cookie")
         self._keep_field(program, _COOKIE)
+        if kind == _ENTERED:  # who tracks connections puts fragments together, and nothing else here does that
+            program.move(8, 9)
+            program.add(8, self._types.offset("net", "nf"))
+            self._word(program, "netns_nf", "defrag_ipv4_users", 4)
+            self._keep_field(program, _TRACKS)
         self._packet(program)
+        if kind == _MET:
+            program.set(8, 0)
         self._write(program, kind)
         program.label("leave")
         program.leave(1)  # NF_ACCEPT
@@ -318,7 +334,7 @@ class BpfProbes:
             LostEvents: the ring buffer overflowed.
         """
         for record in self._ring.read():
-            cookie, skb, kind, number, in_index, out_index, tracking, length = _RECORD.unpack_from(record)
+            cookie, skb, kind, number, in_index, out_index, tracking, tracks, length = _RECORD.unpack_from(record)
             data = record[_BYTES : _BYTES + length]
             if kind == _LOGGED:
                 yield Event(Kind.LOGGED, 0, text=data.decode(errors="replace").rstrip("\n"))
@@ -326,7 +342,9 @@ class BpfProbes:
                 reason = self._reasons.get(number, str(number))
                 yield Event(Kind.DROPPED, cookie, skb, tracking=tracking, data=data, text=reason)
             else:
-                yield Event(_KINDS[kind], cookie, skb, Hook(number), in_index, out_index, tracking, data)
+                yield Event(
+                    _KINDS[kind], cookie, skb, Hook(number), in_index, out_index, tracking, data, tracks=tracks > 0
+                )
         if lost := struct.unpack_from("<Q", self._lost_page)[0]:
             raise LostEvents(f"{lost} packet events were lost")
 

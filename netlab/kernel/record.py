@@ -21,6 +21,7 @@ Bytes = tuple[int, int]  # of a datagram: the first, and the one behind the last
 
 # The low bits of the connection tracking word (enum ip_conntrack_info); two numbers a state, one for each direction.
 _STATES = {0: "ESTABLISHED", 1: "RELATED", 2: "NEW", 3: "ESTABLISHED", 4: "RELATED", 7: "UNTRACKED"}
+_UNTRACKED = 7
 
 # The second line about a martian tells the MAC addresses, which are the harness's own.
 _LINK_HEADER = "ll header:"
@@ -69,9 +70,10 @@ class Recorder:
     """Turns the events of one step into the trace's.
 
     `hosts` names the namespaces by cookie, `devices` gives each host's interfaces by number, `listening` the sockets
-    (like "tcp/80") by host, `peers` the other end (like "server:eth0") of interfaces on links, `tracked` the hosts with
-    connection tracking. `undecided` is the verdict of a hook that a packet was neither seen to leave nor dropped in;
-    `sees_states`: the events tell of connection tracking.
+    (like "tcp/80") by host, `peers` the other end (like "server:eth0") of interfaces on links, `tracked` the hosts that
+    track connections whatever their rules say, `ruled` those with rules, which may switch that on. `undecided` is the
+    verdict of a hook that a packet was neither seen to leave nor dropped in; `sees_states`: the events tell of
+    connection tracking.
     """
 
     hosts: Mapping[int, str]
@@ -79,11 +81,14 @@ class Recorder:
     listening: Mapping[str, frozenset[str]]
     peers: Mapping[tuple[str, str], str]
     tracked: frozenset[str]
+    ruled: frozenset[str]
     undecided: str
     sees_states: bool = True
     events: list[TraceEvent] = field(default_factory=list)
     received: list[Datagram] = field(default_factory=list)
     _last: dict[int, Passed] = field(default_factory=dict)  # the hook a buffer was in last
+    _tracks: dict[int, bool | None] = field(default_factory=dict)  # whether the host tracked when it came in there
+    _met: set[int] = field(default_factory=set)  # the buffers that have been past conntrack there
     _leaving: dict[tuple[str, str, Identity], dict[Bytes, Passed]] = field(default_factory=dict)  # by way out
     _gone: set[tuple[str, str, Identity, Bytes]] = field(default_factory=set)  # of those, what has been seen outside
     _flying: dict[tuple[Identity, int], int] = field(default_factory=dict)  # the numbers of those, by what they are
@@ -96,6 +101,8 @@ class Recorder:
         for event in events:
             if event.kind is Kind.ENTERED:
                 self._enter(event)
+            elif event.kind is Kind.MET:
+                self._met.add(event.skb)
             elif event.kind is Kind.LEFT:
                 self._leave(event)
             elif event.kind is Kind.DROPPED:
@@ -160,6 +167,11 @@ class Recorder:
             self.undecided,
             self._state(event) if event.tracking else None,
         )
+        self._tracks[event.skb] = self._tracking(host) if event.tracks is None else event.tracks
+        if host in self.ruled and event.hook in (Hook.PRE_ROUTING, Hook.LOCAL_OUT):
+            self._met.discard(event.skb)
+        else:
+            self._met.add(event.skb)
         self._last[event.skb] = passed
         self.events.append(passed)
 
@@ -190,6 +202,7 @@ class Recorder:
     def _leave(self, event: Event) -> None:
         passed = self._last[event.skb]
         passed.packet = as_packet(event.data)
+        self._met.add(event.skb)
         passed.state = self._state(event)
         passed.verdict = Verdict.ACCEPT.name
         if passed.hook is Hook.POST_ROUTING and passed.dev_out:
@@ -198,12 +211,25 @@ class Recorder:
             self._leaving.setdefault(way, {})[here] = passed
             self._flying[_identity(passed.packet), passed.packet.frag] = passed.number
 
+    def _tracking(self, host: str) -> bool | None:
+        """Whether a host tracks connections, as far as the scenario says so."""
+        return True if host in self.tracked else None if host in self.ruled else False
+
     def _state(self, event: Event) -> str | None:
-        if self.hosts[event.namespace] not in self.tracked:
-            return None
+        """What conntrack says of a packet now: of INVALID ones nothing is left to be seen but that they have met it."""
+        tracks = self._tracks.get(event.skb, False)
         if not self.sees_states:
-            return UNKNOWN
-        return _STATES[event.tracking & 7] if event.tracking else "INVALID"
+            return None if tracks is False else UNKNOWN
+        if event.tracking:
+            return _STATES[event.tracking & 7]
+        return UNKNOWN if tracks is None else "INVALID" if tracks else None
+
+    def _state_when_dropped(self, event: Event, passed: Passed) -> str | None:
+        """The same; in front of conntrack a packet has what it came with over `lo`, or what a rule said of it."""
+        if event.skb in self._met:
+            return self._state(event)
+        untracked = event.tracking & 7 == _UNTRACKED
+        return _STATES[_UNTRACKED] if untracked and passed.state is None else passed.state
 
     def _drop(self, event: Event) -> None:
         passed = self._last.get(event.skb)
@@ -218,8 +244,11 @@ class Recorder:
             number = self._dropped_piece(host, event.data) if cut else passed.number
             # Conntrack confirms behind the last probe, so even what left a hook may be dropped by one of its functions.
             if event.text == DropReason.NETFILTER_DROP:
-                passed.packet, passed.state = as_packet(event.data), self._state(event)
+                passed.packet, passed.state = as_packet(event.data), self._state_when_dropped(event, passed)
                 passed.verdict = Verdict.DROP.name
+            elif event.text == DropReason.NOT_SPECIFIED and passed.verdict == self.undecided and host in self.ruled:
+                passed.verdict = Verdict.DROP.name  # nobody listens to the queue, or who listens answered so
+                passed.state = self._state(event)
         elif self._was_kept(host, as_packet(event.data)):
             return
         else:
