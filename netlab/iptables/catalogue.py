@@ -8,6 +8,6 @@ UNSUPPORTED_MATCHES: Final = frozenset({
     "socket", "string", "tcpmss", "time", "u32",
 })  # fmt: skip
 UNSUPPORTED_TARGETS: Final = frozenset({
-    "AUDIT", "CHECKSUM", "CLASSIFY", "CLUSTERIP", "CONNSECMARK", "ECN", "HMARK", "IDLETIMER", "LED", "NAT", "RATEEST",
+    "AUDIT", "CLASSIFY", "CLUSTERIP", "CONNSECMARK", "ECN", "HMARK", "IDLETIMER", "LED", "NAT", "RATEEST",
     "SECMARK", "SET", "SYNPROXY", "TCPOPTSTRIP", "TEE", "TPROXY", "ULOG",
 })  # fmt: skip

@@ -128,6 +128,10 @@ class Trace(Target):
         if use.variant == "legacy" and use.table != "raw":
             raise NetlabError("TRACE: only in table raw")
 
+    def listed(self, numeric: bool = True) -> str:
+        """`iptables -L` has no words for it."""
+        return ""
+
     def bind(self, rules: Rules) -> Action:
         """Mark it, and go on."""
 
