@@ -9,7 +9,7 @@ import pytest
 
 from netlab import simulate
 from netlab.kernel.compare import compare
-from netlab.kernel.golden import recorded, scenarios
+from netlab.kernel.golden import ask, recorded, scenarios
 from netlab.kernel.worker import Worker
 from netlab.scenario import Scenario
 from tests.conftest import CI, SEED
@@ -72,6 +72,6 @@ def live(worker: Worker, scenario: Scenario) -> Mapping[str, Any]:
     from netlab.kernel.namespaces import KernelUnavailable
 
     try:
-        return worker.run(scenario).to_json()
+        return ask(worker, scenario)
     except KernelUnavailable as error:
         (pytest.fail if CI else pytest.skip)(str(error))

@@ -1,6 +1,7 @@
 """Kernel traces recorded in `datasets/golden` and, for the labs, in `datasets/labs`: scenarios, and what a kernel said.
 
     python -m netlab.kernel.golden           # as root: record all of them again
+    python -m netlab.kernel.golden --new     # those that have no trace yet, and leave the others as they are
     python -m netlab.kernel.golden --random 30 --seed more    # add random scenarios first
 
 `traces.jsonl` has a line a scenario, sorted by name, so that a new recording shows as a small difference.
@@ -13,16 +14,20 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from netlab.datasets import DATASETS
 from netlab.kernel.compare import compare
 from netlab.names import NetlabError
 from netlab.scenario import Scenario, load
 
+if TYPE_CHECKING:
+    from netlab.kernel.worker import Worker
+
 FOLDER = DATASETS / "golden"
 LABS = DATASETS / "labs"
 TRACES = "traces.jsonl"
+_MAX_WAIT = 40.0  # seconds in one scenario
 
 
 def scenarios(folder: Path = FOLDER) -> Iterator[tuple[str, Scenario]]:
@@ -55,10 +60,15 @@ def find(scenario: Scenario, folder: Path = LABS) -> Mapping[str, Any] | None:
     return None if name is None else recorded(folder)[name]
 
 
-def record(folder: Path = FOLDER) -> int:
+def ask(worker: "Worker", scenario: Scenario) -> Mapping[str, Any]:
+    """What the kernel says now; nobody waits for a connection's end, which may be days away: it is made older."""
+    return worker.run(scenario, age=True, max_wait=_MAX_WAIT).to_json()
+
+
+def record(folder: Path = FOLDER, *, new: bool = False) -> int:
     """Runs every scenario on this machine's kernel and writes what it said; gives their number.
 
-    A scenario counts as recorded when the kernel said the same twice.
+    With `new` only those that have no trace yet. A scenario counts as recorded when the kernel said the same twice.
 
     Raises:
         NetlabError: not root, or a scenario that the kernel answers differently each time.
@@ -67,15 +77,19 @@ def record(folder: Path = FOLDER) -> int:
         raise NetlabError("recording needs root: others do not see drop reasons and log lines")
     from netlab.kernel.worker import Worker  # on Linux only; recorded traces are read everywhere
 
-    lines = []
+    before = recorded(folder) if new else {}
+    lines, asked = [], 0
     with Worker() as worker:
         for name, scenario in scenarios(folder):
-            first, second = (worker.run(scenario).to_json() for _ in range(2))
-            if not (found := compare(first, second)):
-                raise NetlabError(f"{name}: the kernel's second answer is another one\n{found}")
-            lines.append(json.dumps({"name": name, "trace": second}, separators=(",", ":")))
+            trace = before.get(name)
+            if trace is None:
+                first, trace = (ask(worker, scenario) for _ in range(2))
+                asked += 1
+                if not (found := compare(first, trace)):
+                    raise NetlabError(f"{name}: the kernel's second answer is another one\n{found}")
+            lines.append(json.dumps({"name": name, "trace": trace}, separators=(",", ":")))
     (folder / TRACES).write_text("\n".join(lines) + "\n")
-    return len(lines)
+    return asked
 
 
 def add_random(folder: Path, number: int, seed: str, packets: int = 12) -> None:
@@ -101,11 +115,13 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m netlab.kernel.golden", description="Record kernel traces.")
     parser.add_argument("--random", type=int, default=0, help="add so many random scenarios first")
     parser.add_argument("--seed", default="a", help="the seed of those (default: %(default)s)")
+    parser.add_argument("--new", action="store_true", help="only those that have no trace yet")
     options = parser.parse_args(arguments)
     try:
         if options.random:
             add_random(FOLDER, options.random, options.seed)
-        print(f"{record(FOLDER) + record(LABS)} scenarios recorded on Linux {os.uname().release}")
+        number = sum(record(folder, new=options.new) for folder in (FOLDER, LABS))
+        print(f"{number} scenarios recorded on Linux {os.uname().release}")
     except NetlabError as error:
         print(f"netlab: {error}", file=sys.stderr)
         return 2
