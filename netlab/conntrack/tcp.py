@@ -14,7 +14,7 @@ RFC 9293, 5961, 7323, 2018.
 """
 
 from collections.abc import Iterator, Mapping
-from enum import Enum, IntEnum, IntFlag
+from enum import Enum, IntEnum
 from typing import Final
 
 from netlab.conntrack.entry import Entry, Status
@@ -102,7 +102,7 @@ CLOSING: Final = frozenset({
 _LAST_OF_BOTH_OPENING: Final = (TcpState.SYN_RECV, Direction.REPLY, Kind.ACK)
 
 
-class Mark(IntFlag):
+class Mark(IntEnum):
     """What the tracker remembers of one side."""
 
     SCALES = 1
@@ -119,7 +119,7 @@ class Mark(IntFlag):
     """It has acknowledged something: `max_ack` holds what."""
 
 
-class Memory(IntFlag):
+class Memory(IntEnum):
     """What the tracker remembers of a SYN that it let pass without believing it, and of the opening."""
 
     SCALES = 1
