@@ -7,7 +7,7 @@ Source: net/netfilter/nf_conntrack_seqadj.c.
 
 from netlab.conntrack.tcp import END_OF_OPTIONS, NO_OPERATION, SACK, WRAP, is_before
 from netlab.conntrack.tuples import Direction
-from netlab.packet import Packet, Tcp, moved_checksum
+from netlab.packet import Packet, moved_checksum
 
 
 class Shift:
@@ -50,43 +50,55 @@ class SequenceAdjustment:
         return self._shifts[direction]
 
     def adjust(self, packet: Packet, direction: Direction) -> Packet | None:
-        """The packet as the other side has to see it; None for broken TCP options: it is dropped (nf_ct_seq_adjust)."""
-        segment = packet.l4
-        if not isinstance(segment, Tcp):
+        """The packet as the other side has to see it; None for broken TCP options: it is dropped (nf_ct_seq_adjust).
+
+        The kernel looks at no protocol here: an ICMP error of the one who began the connection is read as TCP, and
+        bytes of it change that are no sequence numbers.
+        """
+        data = bytearray(packet.payload)
+        acknowledged = _acknowledged(packet.payload)
+        if acknowledged is None:
             return None
         own, other = self[direction], self[direction.other]
-        edges = _sack_edges(segment.options)
-        if edges is None:
-            return None
-        data = bytearray(packet.payload)
-        moved = {SEQ: segment.seq + own.at(segment.seq) & WRAP, ACK: other.undo(segment.ack)}
-        for at in edges:
-            moved[at] = other.undo(int.from_bytes(data[at : at + 4], "big"))
-        check = segment.checksum
-        for at, number in moved.items():
+        check = _read(data, CHECKSUM, 2)
+        for at in (SEQ, *acknowledged):
+            number = _read(data, at)
+            moved = number + own.at(number) & WRAP if at == SEQ else other.undo(number)
             # As if it stood at an even place, as the kernel reckons: at an odd one the checksum is wrong then.
-            check = moved_checksum(check, int.from_bytes(data[at : at + 4], "big"), number)
-            data[at : at + 4] = number.to_bytes(4, "big")
+            check = moved_checksum(check, number, moved)
+            data[at : at + 4] = moved.to_bytes(4, "big")
         data[CHECKSUM : CHECKSUM + 2] = check.to_bytes(2, "big")
         return packet._replace(payload=bytes(data))
 
 
-SEQ, ACK, CHECKSUM, OPTIONS = 4, 8, 16, 20  # where these stand in a TCP header
-BLOCK = 8  # bytes of one block of selective acknowledgements
+SEQ, ACK, OFFSET, FLAGS, CHECKSUM, OPTIONS = 4, 8, 12, 13, 16, 20  # where these stand in a TCP header
+ACK_FLAG = 0x10
+BLOCK = 8  # bytes of one block that is selectively acknowledged
 
 
-def _sack_edges(options: bytes) -> list[int] | None:
-    """Where in the segment the edges of blocks stand that are selectively acknowledged; None: a broken option."""
-    found: list[int] = []
-    at = 0
-    while at < len(options) and options[at] != END_OF_OPTIONS:
-        if options[at] == NO_OPERATION:
+def _read(data: bytearray, at: int, size: int = 4) -> int:
+    return int.from_bytes(data[at : at + size], "big")
+
+
+def _acknowledged(segment: bytes) -> list[int] | None:
+    """Where in a segment it says what it acknowledges; None: it is cut short, or an option is broken."""
+    if len(segment) < OPTIONS:
+        return None
+    if not segment[FLAGS] & ACK_FLAG:
+        return []
+    end = (segment[OFFSET] >> 4) * 4
+    if end > len(segment):
+        return None
+    found = [ACK]
+    at = OPTIONS
+    while at < end and segment[at] != END_OF_OPTIONS:
+        if segment[at] == NO_OPERATION:
             at += 1
             continue
-        length = options[at + 1] if at + 1 < len(options) else 0
-        if length < 2 or at + length > len(options):
+        length = segment[at + 1] if at + 1 < end else 0
+        if length < 2 or at + length > end:
             return None
-        if options[at] == SACK and length > BLOCK and (length - 2) % BLOCK == 0:
-            found += range(OPTIONS + at + 2, OPTIONS + at + length, 4)
+        if segment[at] == SACK and length > BLOCK and (length - 2) % BLOCK == 0:
+            found += range(at + 2, at + length, 4)
         at += length
     return found
