@@ -120,7 +120,7 @@ class Chain:
     def __str__(self) -> str:
         return "\n".join(
             [
-                f":{self.name} {self.policy or '-'} {self.counters}",
+                f":{self.name} {'-' if self.policy is None else self.policy} {self.counters}",
                 *(f"-A {self.name} {rule}".rstrip() for rule in self.rules),
             ]
         )

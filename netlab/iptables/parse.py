@@ -86,6 +86,7 @@ class Call:
         number: of a rule, from 1.
         name: the new name of a chain, or a policy.
         rules: one for each pair of a source and a destination address.
+        counters: what `-c` says; the rules have it already.
         zero: counters are to be zeroed, too (`-L -Z`).
         flags: of `numeric`, `verbose`, `exact`, `line-numbers`.
     """
@@ -96,6 +97,7 @@ class Call:
     name: str | None = None
     table: str | None = None
     rules: list[Rule] = field(default_factory=list)
+    counters: Counters | None = None
     zero: bool = False
     flags: set[str] = field(default_factory=set)
     place: Place = START
@@ -462,6 +464,7 @@ class _Reader:
             call.command = ""
             return call
         self._illegal()
+        call.counters = self.counters
         if call.chain is not None and len(call.chain) > LONGEST_CHAIN:
             limit = LONGEST_CHAIN + 1
             raise RuleError(f"chain name `{call.chain}' too long (must be under {limit} chars)", call.chain_place)

@@ -33,7 +33,7 @@ def saved(table: Table, *, counters: bool = False) -> Iterator[str]:
     yield f"*{table.name}"
     for chain in in_order(table):
         counted = chain.counters if chain.hook is not None else Counters()
-        yield f":{chain.name} {chain.policy or '-'} {counted}"
+        yield f":{chain.name} {'-' if chain.policy is None else chain.policy} {counted}"
     for chain in in_order(table):
         for rule in chain.rules:
             yield f"{rule.counters} {append(chain, rule)}" if counters else append(chain, rule)
