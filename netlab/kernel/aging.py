@@ -14,16 +14,17 @@ import re
 import socket
 import struct
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from netlab.kernel.namespaces import Namespace
 from netlab.kernel.netlink import NETLINK_NETFILTER, NetlinkSocket, attribute_of, attributes
-from netlab.names import NetlabError
-from netlab.scenario import AdvanceStep, HostSpec, Scenario
-from netlab.trace import Aged
+from netlab.names import Hook, NetlabError
+from netlab.packet import Icmp
+from netlab.scenario import AdvanceStep, HostSpec, RunStep, Scenario
+from netlab.trace import Aged, Event, Passed
 
 LONG: Final = 5  # seconds: a shorter `advance` is waited for
 STREAM: Final = (
@@ -49,7 +50,9 @@ _CONNECTIONS: Final = _Kind(1 << 8, (_TUPLE_ORIG,), 7)
 _EXPECTATIONS: Final = _Kind(2 << 8, (2, 3, 1), 4)  # tuple, mask, master
 
 _COUNTS_TIME: Final = re.compile(r"(?:-m|--match) (limit|hashlimit|recent|time)\b")
+_TIMES_OUT: Final = re.compile(r"^.*\b(?:create|add)\b.*\btimeout\b", re.MULTILINE)
 _LISTEN: Final = "0A"
+_REDIRECT: Final = 5
 
 
 class CannotAge(NetlabError):
@@ -75,17 +78,27 @@ def check(scenario: Scenario) -> None:
                 f"{scenario.name}: {step.title}: with --age only whole seconds can pass, as ctnetlink counts"
             )
     for spec in scenario.hosts.values():
-        for clock in _clocks(spec):
+        commands = [step.command for step in scenario.steps if isinstance(step, RunStep) and step.host == spec.name]
+        for clock in _clocks(spec, commands):
             raise CannotAge(f"{scenario.name}: host {spec.name}: --age cannot move the clock of {clock}")
 
 
-def _clocks(spec: HostSpec) -> Iterator[str]:
+def _clocks(spec: HostSpec, commands: Iterable[str]) -> Iterator[str]:
     if spec.sysctls.get("net.ipv4.icmp_ratelimit") and spec.sysctls.get("net.ipv4.icmp_ratemask", 1):
         yield "net.ipv4.icmp_ratelimit"
-    if found := _COUNTS_TIME.search(spec.iptables):
+    if found := _COUNTS_TIME.search("\n".join([spec.iptables, *commands])):
         yield f"the match {found[1]}"
-    if re.search(r"\btimeout\b", spec.ipsets):
+    if _TIMES_OUT.search("\n".join([spec.ipsets, *commands])):
         yield "sets whose members time out"
+
+
+def redirectors(events: Iterable[Event]) -> Iterator[str]:
+    """The hosts that have sent redirects: how soon the next one follows goes by the kernel's clock."""
+    for event in events:
+        if isinstance(event, Passed) and event.hook is Hook.LOCAL_OUT:
+            message = event.packet.l4
+            if isinstance(message, Icmp) and message.type == _REDIRECT:
+                yield event.host
 
 
 def _running(namespace: Namespace) -> str:
@@ -101,14 +114,16 @@ def _running(namespace: Namespace) -> str:
     return ""
 
 
-def advance(hosts: Mapping[str, Namespace], seconds: int) -> Iterator[Aged]:
+def advance(hosts: Mapping[str, Namespace], seconds: int, redirected: Container[str]) -> Iterator[Aged]:
     """Lets so many seconds pass for the connections of all hosts, and says what that did to each host's.
+
+    `redirected` are the hosts that have sent redirects.
 
     Raises:
         CannotAge: something else is running there by a clock.
     """
     for name, namespace in hosts.items():
-        if clock := _running(namespace):
+        if clock := _running(namespace) or ("the redirects it has sent" if name in redirected else ""):
             raise CannotAge(f"host {name}: --age cannot move the clock of {clock}")
     with ExitStack() as held:
         tables = {name: held.enter_context(closing(_Table(namespace))) for name, namespace in hosts.items()}

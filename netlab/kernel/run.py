@@ -131,6 +131,7 @@ class _Run:
 
     def steps(self, *, age: bool) -> Iterator[Step]:
         list(self.probes.read())
+        redirected: set[str] = set()
         for step in self.network.scenario.steps:
             if self.paced:
                 _next_tick()
@@ -143,7 +144,7 @@ class _Run:
             done = Step(step.title)
             if isinstance(step, AdvanceStep) and age and aging.is_aged(step):
                 spaces = {name: machine.namespace for name, machine in self.network.machines.items()}
-                done.events += aging.advance(spaces, int(step.seconds))
+                done.events += aging.advance(spaces, int(step.seconds), redirected)
             elif isinstance(step, AdvanceStep):
                 time.sleep(step.seconds)
             elif isinstance(step, RunStep):
@@ -152,6 +153,7 @@ class _Run:
                 done.events += self._send(step)
             self._settle(recorder)
             done.events += recorder.close()
+            redirected.update(aging.redirectors(done.events) if age else ())
             # The number of a packet whose own sequence number the scenario has written down.
             written = 0 if isinstance(step, PacketStep) and step.dev is None else None
             for event in done.events:
