@@ -22,6 +22,8 @@ from netlab.hooks import HookFunction, Hooks, Registered, Walk, queue_number
 from netlab.icmp import Error
 from netlab.ip_input import IpInput
 from netlab.ip_output import IpOutput
+from netlab.iptables.extension import Variant
+from netlab.iptables.firewall import Firewall
 from netlab.machine import LOOPBACK_MTU, Machine
 from netlab.names import Hook, NetlabError, Priority
 from netlab.nat.nat import Nat
@@ -53,6 +55,8 @@ class Host(Machine):
         listen: sockets that wait for somebody, like `tcp/80`.
         mtu: in bytes, for interfaces other than Ethernet's 1500.
         conntrack: `on` tracks connections from the start; `auto` when a rule needs it, as the kernel does.
+        iptables: rules, as iptables-save prints them.
+        variant: which iptables loads them, `nft` or `legacy`.
         kernel: the Linux that the host claims to be; up to 4.9 a hook function could answer REPEAT and STOP.
 
     Raises:
@@ -70,6 +74,8 @@ class Host(Machine):
         listen: Iterable[str] = (),
         mtu: Mapping[str, int] | None = None,
         conntrack: str = "auto",
+        iptables: str = "",
+        variant: Variant = "nft",
         kernel: tuple[int, int] = CURRENT,
         wires: Wires | None = None,
     ) -> None:
@@ -97,10 +103,14 @@ class Host(Machine):
         self._output = IpOutput(self, self.hooks)
         self.sockets = Sockets(self, self._output)
         self._input = IpInput(self, self.hooks, self._output, self.sockets.deliver)
-        if conntrack == "on":
-            self.track()
-        elif conntrack != "auto":
+        if conntrack not in ("auto", "on"):
             raise NetlabError(f"conntrack: {conntrack!r} is neither 'auto' nor 'on'")
+        self._always_tracks = conntrack == "on"
+        if self._always_tracks:
+            self.track()
+        self.firewall = Firewall(self, self.hooks, track=self._track_for_rules, nat=self.nat, variant=variant)
+        if iptables:
+            self.firewall.restore(iptables)
         for socket in _several("listen", listen):
             self.sockets.listen(socket)
 
@@ -212,6 +222,13 @@ class Host(Machine):
             self.defragment(False)
         while self._tracking:
             self.unregister(self._tracking.pop())
+
+    def _track_for_rules(self, needed: bool) -> Conntrack | None:
+        """Track connections if rules need it; the tracker, if anything does."""
+        if needed or self._always_tracks:
+            return self.track()
+        self.untrack()
+        return None
 
     def nat(self) -> Nat:
         """Address translation, for which connections are tracked. It translates while a nat table is attached to it."""

@@ -13,6 +13,7 @@ from netlab.hooks import Registered
 from netlab.names import Hook, World
 from netlab.packet import Packet
 from netlab.trace import (
+    Aged,
     Called,
     Delivered,
     Dropped,
@@ -21,9 +22,11 @@ from netlab.trace import (
     Logged,
     Noted,
     Passed,
+    Ran,
     Received,
     Refused,
     Routed,
+    Ruled,
     Sent,
     Trace,
 )
@@ -253,6 +256,8 @@ class _Teller:
                 return self._say_passed(event, later)
             case Called():
                 return _say_called(event)
+            case Ruled():
+                return _say_ruled(event)
             case Routed():
                 why = [("because" if not at else "", line) for at, line in enumerate(event.decision.why)]
                 story = f"The route lookup finds: {event.decision}."
@@ -285,11 +290,15 @@ class _Teller:
                 return Said("In the queue" if visit.waits else short, _sentence(event.text), facts)
             case Logged():
                 return Said("Kernel log", f"The kernel logs: {event.line}", [("log", event.line)])
+            case Ran():
+                return Said("A command", f"The command has run: {event}.", [("exit status", str(event.status))])
+            case Aged():
+                return Said("Time passes", _sentence(str(event)), [])
 
     def _changed_since(self, visit: _Visit, event: Event, said: Said, later: list[Event]) -> Said:
         """What is said, with what the kernel itself changed in the packet since the stop before."""
         packet = getattr(event, "packet", None)
-        if isinstance(event, Called):
+        if isinstance(event, Called | Ruled):
             visit.packet = event.after  # its own changes are told already
             return said
         if isinstance(event, Passed) and (calls := _calls_of(event, later)):
@@ -318,6 +327,20 @@ class _Teller:
             f"no function is registered there: {event.verdict}." if self.known else f"the outcome is {event.verdict}."
         )
         return Said(title, story, facts, verdict=event.verdict)
+
+
+def _say_ruled(event: Ruled) -> Said:
+    place = f"table {event.table}, chain {event.chain}"
+    changes = [("changed", f"{name}: {old} → {new}") for name, old, new in event.before.diff(event.after)]
+    facts = [_packet(event.after), ("rule", event.text), *changes]
+    if event.rule is not None:
+        story = f"Rule {event.rule} of {place}, means the packet: {event.verdict}."
+        return Said(f"Rule {event.rule} of {event.chain}", story, facts, verdict=event.verdict)
+    if event.verdict == "RETURN":
+        story = f"No rule of {place}, has decided: back to the chain that jumped here."
+        return Said(f"End of {event.chain}", story, facts[:1])
+    story = f"No rule of {place}, has decided: its policy is {event.verdict}."
+    return Said(f"Policy of {event.chain}", story, facts[:1], verdict=event.verdict)
 
 
 def _say_called(event: Called) -> Said:

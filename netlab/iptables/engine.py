@@ -70,8 +70,11 @@ def _functions(rule: Rule, rules: Rules) -> tuple[tuple[Test, ...], Action | Non
     return tests, None if target is None or isinstance(target, Jump | Return) else target.bind(rules)
 
 
-def walk(base: BoundChain, packet: Packet, state: HookState, write: Callable[[Event], None]) -> Reply:
-    """Take the packet over the rules from a chain that hangs on a hook; `write` is told what every rule decides."""
+def walk(base: BoundChain, packet: Packet, state: HookState, write: Callable[[Event], None] | None = None) -> Reply:
+    """Take the packet over the rules from a chain that hangs on a hook; `write` is told what every rule decides.
+
+    What a rule changes in the packet stands in `state.skb` at once, as what other rules call looks for it there.
+    """
     journey = _Journey(state, write)
     stack: list[Iterator[BoundRule]] = []
     where: list[BoundChain] = []
@@ -110,7 +113,7 @@ def walk(base: BoundChain, packet: Packet, state: HookState, write: Callable[[Ev
                 return journey.end(chain, bound, answer, packet, packet)
             after = answer or packet
             journey.tell(chain, bound, "CONTINUE", packet, after)
-            packet = after
+            packet = state.skb.packet = after
     assert base.chain.policy is not None
     base.chain.counters.count(length)
     return journey.end(base, None, base.chain.policy, packet, packet)
@@ -119,11 +122,13 @@ def walk(base: BoundChain, packet: Packet, state: HookState, write: Callable[[Ev
 class _Journey:
     """Tells of one packet on one table, in the words of `iptables -j TRACE`."""
 
-    def __init__(self, state: HookState, write: Callable[[Event], None]) -> None:
+    def __init__(self, state: HookState, write: Callable[[Event], None] | None) -> None:
         self._state = state
         self._write = write
 
     def tell(self, chain: BoundChain, bound: BoundRule | None, verdict: str, before: Packet, after: Packet) -> None:
+        if self._write is None:
+            return
         number, rule = (bound.number, str(bound.rule)) if bound else (None, "")
         who = self._state.skb.number, self._state.host
         self._write(Ruled(*who, chain.table, chain.chain.name, number, verdict, before, after, rule))

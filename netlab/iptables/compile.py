@@ -1,0 +1,287 @@
+"""A table's chains as Python functions: the same verdicts and counters as the walk of `engine`, without its telling.
+
+Every chain becomes one function, and a jump becomes a call of it. What most rules ask for is written out as an
+expression; any other match and target is called. Rules that follow one another and ask for one value of the same field,
+like a thousand rules with a destination port each, are not asked one by one: an index leads from the packet's value to
+the few rules that ask for it, whose function is called.
+
+What comes seldom is left to the walk: fragments, and packets too short for their headers.
+"""
+
+import linecache
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Final, NamedTuple
+
+from netlab.hooks import HookState
+from netlab.iptables.base import Base
+from netlab.iptables.engine import BoundChain, BoundRule, walk
+from netlab.iptables.extension import HotDrop, Match
+from netlab.iptables.matches.transport import TcpMatch, UdpMatch
+from netlab.iptables.option import Span
+from netlab.iptables.targets.standard import Accept, Drop
+from netlab.names import Proto, Verdict
+from netlab.packet import OFFSET, Packet
+
+Compiled = Callable[[Packet, HookState], Verdict | int]
+"""Takes a packet over a chain that hangs on a hook. A changed packet it leaves in `state.skb`."""
+
+SHORTEST_RUN: Final = 4  # rules; fewer are asked one by one in less time than the index takes
+PARAMETERS: Final = "packet, state, length, proto, saddr, daddr, sport, dport"
+SHORTEST_HEADER: Final[dict[int, int]] = {Proto.TCP: 20, Proto.UDP: 8, Proto.ICMP: 8}  # bytes
+ENDED: Final = object()
+"""What the function of an indexed rule answers where the chain ends without a verdict."""
+_WITH_PORTS: Final = frozenset({int(Proto.TCP), int(Proto.UDP)})
+_ANY_PORT: Final = Span(0, 0xFFFF)
+
+
+# ---------------------------------------------------------------- what matches ask for, as expressions
+
+
+def _base(match: Base) -> Iterator[str]:
+    for name, address in (("saddr", match.source), ("daddr", match.destination)):
+        if address:
+            (wanted, mask), negated = address
+            masked = name if mask == 0xFFFFFFFF else f"{name} & {mask:#x}"
+            yield f"{masked} {'!=' if negated else '=='} {wanted:#x}" if mask else str(not negated)
+    for name, pattern in (("dev_in", match.dev_in), ("dev_out", match.dev_out)):
+        if pattern:
+            text, negated = pattern
+            device = f"state.{name}"
+            if text.endswith("+"):
+                yield f"{'not ' * negated}({device} or '').startswith({text[:-1]!r})"
+            else:
+                yield f"{device} {'!=' if negated else '=='} {text!r}"
+    if match.proto and match.proto.value:
+        yield f"proto {'!=' if match.proto.negated else '=='} {match.proto.value:d}"
+    if match.fragment:
+        yield str(match.fragment.negated)  # fragments never come here
+
+
+def _ports(match: TcpMatch | UdpMatch) -> Iterator[str]:
+    for name, ports in (("sport", match.sport), ("dport", match.dport)):
+        if ports and (ports.value != _ANY_PORT or ports.negated):
+            (low, high), negated = ports
+            if low == high:
+                yield f"{name} {'!=' if negated else '=='} {low}"
+            else:
+                yield f"{'not ' * negated}{low} <= {name} <= {high}"
+
+
+EXPRESSIONS: Final[dict[type[Match], Callable[[Any], Iterator[str]]]] = {Base: _base, UdpMatch: _ports}
+"""For a match the expressions that must all be true; what is not in here is called."""
+
+
+# ---------------------------------------------------------------- the index
+
+
+class Key(NamedTuple):
+    """What a rule wants of one field under a mask: one value."""
+
+    field: str
+    mask: int
+    value: int
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Rules with the same place can share an index."""
+        return self.field, self.mask
+
+
+def keys(rule: BoundRule) -> Iterator[Key]:
+    """The fields of which the rule asks for one value."""
+    for match in rule.rule.matches:
+        if isinstance(match, TcpMatch | UdpMatch):
+            for field, ports in (("dport", match.dport), ("sport", match.sport)):
+                if ports and not ports.negated and ports.value.low == ports.value.high:
+                    yield Key(field, 0xFFFF, ports.value.low)
+        elif isinstance(match, Base):
+            for field, wanted in (("daddr", match.destination), ("saddr", match.source)):
+                if wanted and not wanted.negated and wanted.value.mask:
+                    yield Key(field, wanted.value.mask, wanted.value.address)
+
+
+class Run(NamedTuple):
+    """Rules that follow one another; with a `place` all of them ask for one value there."""
+
+    rules: list[BoundRule]
+    place: tuple[str, int] | None
+
+
+def runs(rules: Sequence[BoundRule]) -> Iterator[Run]:
+    """The chain cut into the longest runs that an index can serve, and what is between them."""
+    at, alone = 0, list[BoundRule]()
+    asked = [{key.place for key in keys(rule)} for rule in rules]
+    while at < len(rules):
+        place, end = None, at
+        for candidate in asked[at]:
+            far = next((n for n in range(at, len(rules)) if candidate not in asked[n]), len(rules))
+            if far > end:
+                place, end = candidate, far
+        if place is None or end - at < SHORTEST_RUN:
+            alone.append(rules[at])
+            at += 1
+            continue
+        if alone:
+            yield Run(alone, None)
+            alone = []
+        yield Run(list(rules[at:end]), place)
+        at = end
+    if alone:
+        yield Run(alone, None)
+
+
+# ---------------------------------------------------------------- writing the functions
+
+
+@dataclass
+class Program:
+    """The functions of one table's chains: their source, and what it is run with."""
+
+    table: str
+    source: str
+    namespace: dict[str, Any]
+
+    def entry(self, chain: BoundChain) -> Compiled:
+        """What takes packets over a chain that hangs on a hook."""
+        function: Callable[..., Verdict | int | None] = self.namespace[_name(chain)]
+        policy, counters = chain.chain.policy, chain.chain.counters
+        assert policy is not None
+
+        def run(packet: Packet, state: HookState) -> Verdict | int:
+            proto, header = packet.proto, packet.payload
+            if packet.frag & OFFSET or len(header) < SHORTEST_HEADER.get(proto, 0):
+                return walk(chain, packet, state).number
+            sport = dport = -1
+            if proto in _WITH_PORTS:
+                sport, dport = header[0] << 8 | header[1], header[2] << 8 | header[3]
+            length = packet.length
+            try:
+                verdict = function(packet, state, length, proto, packet.saddr, packet.daddr, sport, dport)
+            except HotDrop:
+                return Verdict.DROP
+            if verdict is not None:
+                return verdict
+            counters.packets += 1
+            counters.bytes += length
+            return policy
+
+        return run
+
+
+class _Writer:
+    """Writes a program, line by line."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.namespace: dict[str, Any] = {"Packet": Packet, "ENDED": ENDED}
+        self._numbers = count(1)
+
+    def named(self, what: str, value: object) -> str:
+        """A name for a value that the source needs."""
+        name = f"{what}_{next(self._numbers)}"
+        self.namespace[name] = value
+        return name
+
+    def chain(self, chain: BoundChain) -> None:
+        """The function of a chain; it returns None where the chain ends without a verdict."""
+        body: list[str] = []
+        for run in runs(chain.rules):
+            body += self._rules(run.rules) if run.place is None else self._indexed(chain, run.rules, run.place)
+        self.function(_name(chain), body or ["return None"], f"{chain}, {len(chain.rules)} rules")
+
+    def function(self, name: str, body: Sequence[str], says: str) -> None:
+        """A function with that body."""
+        self.lines += [f"def {name}({PARAMETERS}):", f'    """{says}"""', *(f"    {line}" for line in body), "", ""]
+
+    def _indexed(self, chain: BoundChain, rules: Sequence[BoundRule], place: tuple[str, int]) -> Iterator[str]:
+        field, mask = place
+        by_value: dict[int, list[BoundRule]] = {}
+        for rule in rules:
+            value = next(key.value for key in keys(rule) if key.place == place)
+            by_value.setdefault(value, []).append(rule)
+        first, last = rules[0].number, rules[-1].number
+        index = self.named("index", {})
+        for value, few in by_value.items():
+            numbers = ", ".join(str(rule.number) for rule in few)
+            name = f"{_name(chain)}_{few[0].number}"
+            self.function(name, list(self._rules(few, "ENDED")), f"{chain}, rule {numbers}")
+            self.namespace[index][value] = name
+        whole = mask in (0xFFFF, 0xFFFFFFFF)
+        yield f"few = {index}.get({field if whole else f'{field} & {mask:#x}'})  # rules {first} to {last}"
+        yield "if few is not None:"
+        yield f"    verdict = few({PARAMETERS})"
+        yield "    if verdict is not None:"
+        yield "        return None if verdict is ENDED else verdict"
+        if not all(map(_leaves_it, rules)):
+            yield "    packet = state.skb.packet"
+
+    def _rules(self, rules: Sequence[BoundRule], ended: str = "None") -> Iterator[str]:
+        """Rule after rule; `ended` is what to answer where the chain ends without a verdict."""
+        for rule in rules:
+            conditions = list(self._conditions(rule))
+            yield f"if {' and '.join(conditions)}:  # {rule.number}" if conditions else f"if True:  # {rule.number}"
+            counters = self.named("counters", rule.rule.counters)
+            yield f"    {counters}.packets += 1"
+            yield f"    {counters}.bytes += length"
+            yield from (f"    {line}" for line in self._effect(rule, ended))
+
+    def _conditions(self, rule: BoundRule) -> Iterator[str]:
+        tests = iter(rule.tests)
+        for match in rule.rule.matches:
+            if not match.asks:
+                continue
+            test = next(tests)
+            if type(match) in EXPRESSIONS:
+                yield from EXPRESSIONS[type(match)](match)
+            else:
+                yield f"{self.named('test', test)}(packet, state)"
+
+    def _effect(self, rule: BoundRule, ended: str) -> Iterator[str]:
+        if rule.returns:
+            yield f"return {ended}"
+        elif rule.leads_to is not None and rule.goto:
+            yield f"verdict = {_name(rule.leads_to)}({PARAMETERS})"
+            yield f"return {ended} if verdict is None else verdict"
+        elif rule.leads_to is not None:
+            yield f"verdict = {_name(rule.leads_to)}({PARAMETERS})"
+            yield "if verdict is not None:"
+            yield "    return verdict"
+            yield "packet = state.skb.packet"
+        elif isinstance(rule.rule.target, Accept | Drop):
+            yield f"return {self.named(rule.rule.target.name, Verdict[rule.rule.target.name])}"
+        elif rule.act is not None:
+            yield f"answer = {self.named('act', rule.act)}(packet, state)"
+            yield "if answer is not None:"
+            yield "    if answer.__class__ is not Packet:"
+            yield "        return answer"
+            yield "    packet = state.skb.packet = answer"
+
+
+def _leaves_it(rule: BoundRule) -> bool:
+    """Whether the rule cannot change the packet and go on."""
+    return rule.returns or (rule.leads_to is None and (rule.act is None or isinstance(rule.rule.target, Accept | Drop)))
+
+
+def _name(chain: BoundChain) -> str:
+    """A chain's name may hold anything but blanks; a function's may not."""
+    letters = (one if one.isalnum() and one.isascii() else f"_{ord(one):x}_" for one in chain.chain.name)
+    return f"chain_{''.join(letters)}"
+
+
+def compile_table(chains: dict[str, BoundChain]) -> Program:
+    """The functions of a table's chains."""
+    writer = _Writer()
+    for chain in chains.values():
+        writer.chain(chain)
+    source = "\n".join(writer.lines)
+    table = next((chain.table for chain in chains.values()), "")
+    file = f"<iptables {table}>"
+    linecache.cache[file] = len(source), None, source.splitlines(keepends=True), file
+    namespace = writer.namespace
+    exec(compile(source, file, "exec"), namespace)
+    for name, value in namespace.items():
+        if name.startswith("index_"):
+            namespace[name] = {key: namespace[function] for key, function in value.items()}
+    return Program(table, source, namespace)
