@@ -72,6 +72,8 @@ def number(bits: int, low: int = 0, *, format: Callable[[int], str] = str) -> Ki
 
 def c_number(text: str) -> int | None:
     """A number as strtoul(3) reads it with base 0: decimal, octal behind a 0, hexadecimal behind 0x; else None."""
+    if text.isdecimal() and text.isascii() and text[0] != "0":
+        return int(text)
     digits = text.lower()
     base = 16 if digits.startswith("0x") else 8 if digits.startswith("0") and digits != "0" else 10
     digits = digits.removeprefix("0x")
@@ -247,9 +249,14 @@ def _masked(text: str) -> Masked:
     return Masked(address & mask, mask)
 
 
+_OCTETS: Final[dict[str, int | None]] = {str(number): number for number in range(256)}
+
+
 def _numbers(text: str) -> int | None:
     """`10.1.2.3`, `10.1` (the rest is 0), `0x0a.010.0.0`; None for anything else."""
-    octets = [c_number(part) for part in text.split(".")]
+    octets = [_OCTETS.get(part, -1) for part in text.split(".")]
+    if -1 in octets:
+        octets = [c_number(part) for part in text.split(".")]
     if len(octets) > 4 or any(octet is None or octet > 0xFF for octet in octets):
         return None
     return int.from_bytes(bytes(octet or 0 for octet in octets).ljust(4, b"\0"), "big")
@@ -274,7 +281,7 @@ PROTOCOLS: Final[Mapping[str, int]] = {
 
 Here 4 is `ipencap`, and `ipip` is 94.
 """
-_NAME_OF: Final = {number: name for name, number in reversed(PROTOCOLS.items()) if number}
+_NAME_OF: Final[dict[int, str]] = {number: name for name, number in reversed(list(PROTOCOLS.items())) if number}
 
 
 def protocol(text: str) -> int:

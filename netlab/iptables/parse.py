@@ -7,6 +7,7 @@ their own options along, and the first unknown option behind `-p NAME` loads the
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import product
 from typing import Any, Final
 
@@ -131,12 +132,19 @@ class _Slot:
         Raises:
             RuleError: something is missing.
         """
-        extension = self.cls(**self.values)
+        cls: Any = self.cls
         try:
-            extension.completed()
+            return _built(cls, tuple(self.values.items()))
         except NetlabError as problem:
             raise RuleError(str(problem), self.place) from None
-        return extension
+
+
+@lru_cache(maxsize=4096)
+def _built(cls: Any, values: tuple[tuple[str, Any], ...]) -> Extension:
+    """An extension, complete. Many rules of a file say the same: they share it."""
+    extension: Extension = cls(**dict(values))
+    extension.completed()
+    return extension
 
 
 _OPTIONS: dict[type[Extension], dict[str, Option]] = {}
@@ -205,7 +213,7 @@ class _Reader:
         letters = word.text[1:]
         for position, letter in enumerate(letters):
             name, attached = f"-{letter}", letters[position + 1 :]
-            place = Place(word.place.line, word.place.column + position)
+            place = Place(word.line, word.column + position)
             if name in _NAMES and _NAMES[name] in FLAGS:
                 self._own(_NAMES[name], name, word, None, negation)
                 continue
@@ -216,7 +224,7 @@ class _Reader:
                 raise RuleError(f'unknown option "{word.text}"', word.place)
             if attached and (name in _BASE or name == "-j"):
                 raise _no_blank(word.text, place)
-            value = Word(attached, place) if attached else None
+            value = Word(attached, *place) if attached else None
             if name in _BASE:
                 self._base(name, _BASE[name], word, value, negation)
             else:
@@ -225,7 +233,7 @@ class _Reader:
 
     def _long(self, word: Word, negation: Word | None) -> None:
         name, equals, rest = word.text.partition("=")
-        value = Word(rest, Place(word.place.line, word.place.column + len(name) + 1), word.quoted) if equals else None
+        value = Word(rest, word.line, word.column + len(name) + 1, word.quoted) if equals else None
         found = self._find(name)
         if found is None:
             found = self._find_in_protocol(name)

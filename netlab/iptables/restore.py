@@ -116,7 +116,7 @@ class _Reader:
             if not found:
                 raise RuleError("the counters of a rule are [packets:bytes]", Place(number, 1))
             at = found.end()
-            counted = [Word(text, Place(number, 1)) for text in ("-c", found[1], found[2])] if self.counters else ()
+            counted = [Word(text, number) for text in ("-c", found[1], found[2])] if self.counters else ()
         words = list(split(line[at:], number, at + 1))
         call = parse([*words, *counted])
         if call.table is not None:

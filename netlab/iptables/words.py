@@ -39,8 +39,14 @@ class Word(NamedTuple):
     """One word of a rule, without its quotation marks; `quoted` if it had some."""
 
     text: str
-    place: Place
+    line: int = 1
+    column: int = 1
     quoted: bool = False
+
+    @property
+    def place(self) -> Place:
+        """Where it stands."""
+        return Place(self.line, self.column)
 
     def __str__(self) -> str:
         return self.text
@@ -57,7 +63,7 @@ def split(text: str, line: int = 1, column: int = 1) -> Iterator[Word]:
     """
     if '"' not in text:
         for found in _PLAIN.finditer(text):
-            yield Word(found[0], Place(line, column + found.start()))
+            yield Word(found[0], line, column + found.start())
         return
     at, end = 0, len(text)
     while at < end:
@@ -82,7 +88,7 @@ def split(text: str, line: int = 1, column: int = 1) -> Iterator[Word]:
         else:
             if quoted:
                 raise RuleError("quotation marks that do not end", Place(line, column + start))
-        yield Word("".join(letters), Place(line, column + start), quoted)
+        yield Word("".join(letters), line, column + start, quoted)
 
 
 def quote(text: str) -> str:
