@@ -31,6 +31,8 @@ from netlab.trace import Ran
 
 # What the harness itself needs, beside the sysctls that netlab models: no IPv6 chatter.
 _NO_IPV6 = {"net.ipv6.conf.all.disable_ipv6": 1, "net.ipv6.conf.default.disable_ipv6": 1}
+# Nobody retransmits while a scenario is under way: a minute's patience (since Linux 6.11).
+_RTO_MIN, _MINUTE = "net.ipv4.tcp_rto_min_us", 60_000_000
 
 SIOCETHTOOL = 0x8946
 _OFFLOADS = (0x17, 0x1F, 0x24, 0x2C)  # ETHTOOL_STXCSUM, ETHTOOL_STSO, ETHTOOL_SGSO, ETHTOOL_SGRO (linux/ethtool.h)
@@ -48,6 +50,8 @@ class Machine:
         if Path("/proc/sys/net/ipv6").exists():
             for name, value in _NO_IPV6.items():
                 self.write_sysctl(name, value)
+        if Path("/proc/sys", *_RTO_MIN.split(".")).exists():
+            self.write_sysctl(_RTO_MIN, _MINUTE)
 
     def write_sysctl(self, name: str, value: int) -> None:
         """Sets a sysctl inside the namespace.
