@@ -8,7 +8,7 @@ starts anew whenever the rules are loaded.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 from netlab.conntrack.track import Conntrack
 from netlab.hooks import HookState
@@ -17,6 +17,9 @@ from netlab.machine import Machine
 from netlab.names import Hook, Verdict
 from netlab.nat.nat import Nat
 from netlab.packet import Packet
+
+if TYPE_CHECKING:
+    from netlab.iptables.sets import Sets
 
 
 class HotDrop(Exception):
@@ -32,6 +35,7 @@ class Rules(Protocol):
 
     host: Machine
     variant: Variant
+    sets: "Sets"
 
     def tracker(self) -> Conntrack:
         """The host's connection tracking, switched on if it was not."""
@@ -72,6 +76,11 @@ class Extension:
     def needs_conntrack(self) -> bool:
         """Whether connections are tracked for its sake."""
         return False
+
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """The names of the ipsets that it asks or writes into."""
+        return ()
 
     def check(self, use: Use) -> None:
         """Refuse what the kernel would (`checkentry` in net/netfilter), beyond `tables` and `hooks`.
