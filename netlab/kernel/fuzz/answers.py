@@ -24,9 +24,12 @@ ANSWERS: Final = {8: 0, 13: 14}
 ERRORS: Final = ((3, 1), (3, 3), (3, 13), (11, 0), (3, 2), (12, 0))
 REMEMBERED: Final = 24
 FTP: Final = (
-    "PORT {comma},{high},{low}\r\n", "EPRT |1|{dotted}|{port}|\r\n",
-    "227 Entering Passive Mode ({comma},{high},{low}).\r\n", "229 Entering Extended Passive Mode (|||{port}|)\r\n", "USER anonymous\r\n",
-)  # fmt: skip
+    "PORT {comma},{high},{low}\r\n",
+    "EPRT |1|{dotted}|{port}|\r\n",
+    "227 Entering Passive Mode ({comma},{high},{low}).\r\n",
+    "229 Entering Extended Passive Mode (|||{port}|)\r\n",
+    "USER anonymous\r\n",
+)
 
 
 class Heard:
