@@ -138,6 +138,8 @@ def _check_rule(table: Table, chain: Chain, rule: Rule, leading: frozenset[Hook]
             if isinstance(extension, Match):
                 _check_protocol(extension, base, variant)
             extension.check(use)
+        except RuleError as refused:
+            raise RuleError(refused.problem, place, refused.status) from None
         except NetlabError as problem:
             raise RuleError(str(problem), place, REFUSED) from None
 
@@ -165,8 +167,11 @@ def _check_protocol(match: Match, base: Base, variant: Variant) -> None:
     negated = base.proto is not None and base.proto.negated and base.proto.value in match.protocols
     if variant == "nft" and negated and not match.needs_module:
         return  # nf_tables looks at bytes and does not ask whose they are
-    names = _either(f"`-p {protocol_of(number)}'" for number in sorted(match.protocols))
-    raise NetlabError(f"{match.name} match requires {names}")
+    names = _either(f"'-p {protocol_of(number)}'" for number in sorted(match.protocols))
+    problem = f"{match.name.upper()} match requires {names}"
+    if variant == "nft" and not match.needs_module:
+        raise RuleError(problem)  # iptables itself has to know, to say it in nftables' words
+    raise NetlabError(problem)
 
 
 def _either(names: Iterable[str]) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
+from netlab.iptables.catalogue import UNSUPPORTED_TARGETS
 from netlab.iptables.extension import TARGETS
 from netlab.iptables.model import LONGEST_CHAIN, Chain, Counters, Jump, Rule, Table
 from netlab.iptables.parse import Call
@@ -59,7 +60,7 @@ def check_name(name: str, place: Place | None) -> None:
         raise RuleError(f"chain name not allowed to start with `{name[0]}'", place)
     if len(name) > LONGEST_CHAIN:
         raise RuleError(f"chain name `{name}' too long (must be under {LONGEST_CHAIN + 1} chars)", place)
-    if name in TARGETS or not name:
+    if name in TARGETS or name in UNSUPPORTED_TARGETS or name in ("", "QUEUE"):
         raise RuleError("chain name may not clash with target name", place)
     if any(letter.isspace() for letter in name):
         raise RuleError(f"Invalid chain name `{name}'", place)
@@ -98,7 +99,8 @@ def _insert(table: Table, call: Call) -> None:
     at = (call.number or 1) - 1
     if at > len(chain.rules):
         raise RuleError("Index of insertion too big.", call.place, status=1)
-    chain.rules[at:at] = call.rules
+    for rule in call.rules:  # each in front of the one before
+        chain.rules.insert(at, rule)
 
 
 def _replace(table: Table, call: Call) -> None:
@@ -150,8 +152,6 @@ def _zero(table: Table, call: Call) -> None:
                 chain.rules[position - 1] = replace(rule, counters=Counters())
         if call.number is None:
             chain.counters = Counters()
-        elif call.number > len(chain.rules):
-            raise RuleError("Index of replacement too big.", call.place, status=1)
 
 
 def _new_chain(table: Table, call: Call) -> None:

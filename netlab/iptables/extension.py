@@ -157,6 +157,10 @@ class Target(Extension):
         """The function that does it on one host."""
         raise NotImplementedError
 
+    def listed(self, numeric: bool = True) -> str:
+        """As `iptables -L` prints it behind the matches: nothing if its name says all."""
+        return super().listed(numeric) if any(True for _ in self.words()) else ""
+
     def __str__(self) -> str:
         return " ".join(["-j", self.name, *self.words()])
 

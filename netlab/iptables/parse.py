@@ -497,7 +497,7 @@ class _Reader:
             forbidden = set(_LETTER)
             if call.command == "policy":
                 forbidden -= {"set-counters"}
-            if call.command in _LISTS:
+            if call.command == "list":
                 forbidden -= {"numeric", "exact", "line-numbers"}
         for name, place in self.given.items():
             if name in forbidden:

@@ -35,10 +35,11 @@ def restore(
     """
     ruleset = Ruleset(dict(into.tables)) if into else Ruleset()
     reader = _Reader(ruleset, noflush, counters, table)
-    for number, line in enumerate(text.split("\n"), 1):
+    lines = text.removesuffix("\n").split("\n")
+    for number, line in enumerate(lines, 1):
         if line and line[0] != "#":
             reader.line(line, number)
-    reader.end(number + 1)
+    reader.end(len(lines) + 1)
     return ruleset
 
 

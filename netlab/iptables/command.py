@@ -1,0 +1,212 @@
+"""The commands `iptables`, `iptables-save` and `iptables-restore` of a simulated host, with iptables' own words.
+
+    print(command(router.firewall, "iptables -A INPUT -p tcp --dport 22 -j ACCEPT"))
+
+Words, exit statuses and output are those of iptables-nft 1.8.9; what the kernel refuses is said better than there.
+"""
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, Protocol
+
+from netlab.conntrack.options import Output
+from netlab.iptables.edit import edit
+from netlab.iptables.listing import Columns, described, list_table
+from netlab.iptables.model import TABLES, Chain, Ruleset, Table
+from netlab.iptables.parse import Call, parse
+from netlab.iptables.restore import in_use, restore
+from netlab.iptables.save import in_order, list_rules, save
+from netlab.iptables.words import RuleError, Word
+from netlab.names import NetlabError
+
+VERSION: Final = "v1.8.9 (nf_tables)"
+_LISTING: Final = ("list", "list-rules")
+_SAVE: Final = {"-c": "counters", "--counters": "counters", "-t": "table", "--table": "table"}
+_RESTORE: Final = {
+    "-c": "counters", "--counters": "counters", "-n": "noflush", "--noflush": "noflush", "-t": "test",
+    "--test": "test", "-v": "verbose", "--verbose": "verbose", "-T": "table", "--table": "table", "-w": "wait",
+    "--wait": "wait",
+}  # fmt: skip
+
+
+class Rules(Protocol):
+    """What a host has rules in, as far as these commands need it."""
+
+    ruleset: Ruleset
+
+    def replace(self, ruleset: Ruleset) -> None:
+        """Put these rules in the place of those in force.
+
+        Raises:
+            RuleError: the kernel would refuse them.
+        """
+        ...
+
+
+def command(firewall: Rules, line: str | Sequence[str], stdin: str = "") -> Output:
+    """Run a command line on a host's rules.
+
+    Args:
+        firewall: the rules.
+        line: the command, with its name in front; a text is split as a shell splits it.
+        stdin: what iptables-restore reads.
+
+    Raises:
+        NetlabError: quotation marks that do not end, or another command.
+    """
+    try:
+        words = shlex.split(line) if isinstance(line, str) else list(line)
+    except ValueError as problem:
+        raise NetlabError(f"iptables: {str(problem).lower()}") from None
+    name = words.pop(0) if words else ""
+    program = name.rpartition("/")[2].replace("-nft", "").replace("-legacy", "")
+    if program not in _PROGRAMS:
+        raise NetlabError(f"{name!r} is none of {', '.join(_PROGRAMS)}")
+    return _PROGRAMS[program](firewall, program, words, stdin)
+
+
+# ---------------------------------------------------------------- iptables
+
+
+def _iptables(firewall: Rules, program: str, words: list[str], stdin: str) -> Output:
+    try:
+        call = parse([Word(text, 1, number) for number, text in enumerate(words, 1)])
+        if call.command == "version":
+            return Output(f"{program} {VERSION}")
+        if not call.command:
+            raise RuleError("-6 is for ip6tables")
+        return Output(_done(firewall, call))
+    except RuleError as refused:
+        return _refused(program, refused)
+
+
+def _done(firewall: Rules, call: Call) -> str:
+    """Do it; what it prints."""
+    name = "filter" if call.table is None else call.table
+    if name not in TABLES:
+        problem = f"table '{name}' does not exist\nPerhaps iptables or your kernel needs to be upgraded."
+        raise RuleError(problem, status=3)
+    before = firewall.ruleset.tables.get(name) or Table.empty(name)
+    lines = list(_shown(before, call))
+    if call.command not in _LISTING or call.zero:
+        table = before.copied()
+        edit(table, call if call.command not in _LISTING else Call("zero", call.chain, call.number))
+        if name in firewall.ruleset.tables or in_use(table):
+            firewall.replace(Ruleset(firewall.ruleset.tables | {name: table}))
+    if "verbose" in call.flags:
+        lines += _told(before, call)
+    return "\n".join(lines)
+
+
+def _shown(table: Table, call: Call) -> Iterator[str]:
+    if call.command not in _LISTING:
+        return
+    if call.chain is not None and call.chain not in table.chains:
+        problem = f"chain `{call.chain}' in table `{table.name}' is incompatible, use 'nft' tool."
+        raise RuleError(problem, call.chain_place, status=1)
+    verbose = "verbose" in call.flags
+    if call.command == "list":
+        numeric, exact, numbers = (flag in call.flags for flag in ("numeric", "exact", "line-numbers"))
+        text = list_table(table, Columns(numeric, verbose, exact, numbers), call.chain, call.number)
+    else:
+        text = list_rules(table, call.chain, call.number, counters=verbose)
+    if text:
+        yield text
+
+
+def _told(table: Table, call: Call) -> Iterator[str]:
+    """What `-v` says of a command that changes something."""
+    chains = [chain.name for chain in in_order(table) if call.chain in (None, chain.name)]
+    if call.command == "flush":
+        yield from (f"Flushing chain `{name}'" for name in chains)
+    elif call.command == "delete-chain":
+        yield from (f"Deleting chain `{name}'" for name in chains if _deletable(table.chains[name], call))
+    elif call.command == "zero" or call.zero:
+        yield from (f"Zeroing chain `{name}'" for name in chains if call.number is None)
+    else:
+        yield from map(described, call.rules)
+
+
+def _deletable(chain: Chain, call: Call) -> bool:
+    return chain.hook is None or call.chain is not None
+
+
+def _refused(program: str, refused: RuleError) -> Output:
+    problem, hint = refused.problem, f"\nTry `{program} -h' or '{program} --help' for more information."
+    if problem.startswith("Bad argument"):
+        said = problem + hint
+    elif refused.status == 2:
+        said = f"{program} {VERSION}: {problem}{hint}"
+    elif refused.status == 1 and "incompatible" not in problem:
+        said = f"{program}: {problem}"
+    else:
+        said = f"{program} {VERSION}: {problem}"
+    return Output("", said, refused.status)
+
+
+# ---------------------------------------------------------------- iptables-save, iptables-restore
+
+
+def _save(firewall: Rules, program: str, words: list[str], stdin: str) -> Output:
+    if words and words[0] in ("-V", "--version"):
+        return Output(f"{program} {VERSION}")
+    try:
+        options = _options(words, _SAVE)
+        return Output(save(firewall.ruleset, counters="counters" in options, table=options.get("table")).rstrip("\n"))
+    except RuleError as refused:
+        return Output("", refused.problem, 1)
+
+
+def _restore(firewall: Rules, program: str, words: list[str], stdin: str) -> Output:
+    if words and words[0] in ("-V", "--version"):
+        return Output(f"{program} {VERSION}")
+    try:
+        options = _options(words, _RESTORE)
+    except RuleError as refused:
+        return Output("", f"{program}: {refused.problem}\nTry `{program} -h' for more information.", 1)
+    try:
+        ruleset = restore(
+            stdin,
+            firewall.ruleset,
+            noflush="noflush" in options,
+            counters="counters" in options,
+            table=options.get("table"),
+        )
+        if "test" not in options:
+            firewall.replace(ruleset)
+    except RuleError as refused:
+        return _line_refused(program, refused)
+    return Output("")
+
+
+def _line_refused(program: str, refused: RuleError) -> Output:
+    problem = refused.problem
+    line = refused.place.line if refused.place else 0
+    if refused.status == 1:
+        behind = f" at line {line}" if problem == "COMMIT expected" else ""
+        return Output("", f"{program}: {problem}{behind}" if behind else f"{program}: line {line} failed: {problem}", 1)
+    if refused.status == 2:
+        whose = "" if problem.startswith("Bad argument") else f"{program} {VERSION}: "
+        hint = f"Try `{program} -h' or '{program} --help' for more information."
+        return Output("", f"{whose}{problem}\nError occurred at line: {line}\n{hint}", 2)
+    return Output("", f"{program} {VERSION}: line {line}: {problem}", refused.status)
+
+
+def _options(words: Sequence[str], known: Mapping[str, str]) -> dict[str, str]:
+    """The options by their own names; only a table has a value."""
+    options = {}
+    given = iter(words)
+    for word in given:
+        name, equals, value = word.partition("=")
+        if name not in known:
+            wrong = (
+                f"unrecognized option '{word}'" if word.startswith("-") else f"Can't open {word}: netlab has no files"
+            )
+            raise RuleError(wrong)
+        if known[name] == "table" and not equals:
+            value = next(given, "")
+        options[known[name]] = value
+    return options
+
+
+_PROGRAMS: Final = {"iptables": _iptables, "iptables-save": _save, "iptables-restore": _restore}
