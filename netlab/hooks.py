@@ -96,7 +96,7 @@ class Hooks:
         host: str,
         wires: Wires,
         *,
-        changed: Callable[[Walk, Packet], bool],
+        changed: Callable[[Hook, Skb, Packet], bool],
         enqueue: Callable[[Walk, int], bool | None],
         old: bool = False,
     ) -> None:
@@ -163,6 +163,10 @@ class Hooks:
                 if answer is _ACCEPTED:
                     continue
                 reply = understood(answer, skb.packet, entry.name)
+            if reply.verdict is _ACCEPTED:
+                if self._hands_on(hook, skb, reply.packet):
+                    continue
+                return
             walk = Walk(skb, hook, dev_in, dev_out, okfn, None, at)
             if self._obey(walk, entry, reply):
                 self._go_on(walk)
@@ -268,14 +272,21 @@ class Hooks:
 
         What is dropped or stolen is not routed again (ipt_mangle_out looks at the verdict first).
         """
-        before = walk.skb.packet
-        if packet is before or packet == before:
+        if verdict in (Verdict.DROP, Verdict.STOLEN):
+            walk.skb.packet = packet
             return True
-        walk.skb.packet = packet
-        if verdict in (Verdict.DROP, Verdict.STOLEN) or self._changed(walk, before):
+        if self._hands_on(walk.hook, walk.skb, packet):
             return True
         self._leave(walk, Verdict.DROP)
         return False
+
+    def _hands_on(self, hook: Hook, skb: Skb, packet: Packet) -> bool:
+        """Go on with that packet; False where it ended, since it is another one and has no route."""
+        before = skb.packet
+        if packet is before or packet == before:
+            return True
+        skb.packet = packet
+        return self._changed(hook, skb, before)
 
     def _accept(self, walk: Walk) -> None:
         self._leave(walk, Verdict.ACCEPT)

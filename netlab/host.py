@@ -272,8 +272,8 @@ class Host(Machine):
         """Send a packet made here: see `IpOutput.local_out`."""
         self._output.local_out(skb, decision, by)
 
-    def _changed(self, walk: Walk, before: Packet) -> bool:
-        return self._output.changed(walk, before)
+    def _changed(self, hook: Hook, skb: Skb, before: Packet) -> bool:
+        return self._output.changed(hook, skb, before)
 
     def _enqueue(self, walk: Walk, number: int) -> bool | None:
         return self._queues[number].take(walk) if number in self._queues else None

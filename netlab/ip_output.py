@@ -9,7 +9,7 @@ from functools import partial
 from netlab import icmp
 from netlab.addresses import format_address
 from netlab.fragments import fragment
-from netlab.hooks import Hooks, Walk
+from netlab.hooks import Hooks
 from netlab.ip_options import NOTHING, reply_to
 from netlab.machine import Machine
 from netlab.martians import ALL_HOSTS, is_multicast
@@ -85,20 +85,20 @@ class IpOutput:
         skb.unicast = decision.type not in (RouteType.BROADCAST, RouteType.MULTICAST)
         self._hooks.run(Hook.LOCAL_OUT, skb, None, skb.dev_out, self.output)
 
-    def changed(self, walk: Walk, before: Packet) -> bool:
+    def changed(self, hook: Hook, skb: Skb, before: Packet) -> bool:
         """A hook function handed on another packet: does it need another route?
 
         In LOCAL_OUT what iptables' mangle and nat tables change is routed again at once (ip_route_me_harder); in
         PRE_ROUTING the lookup is still to come, unless the packet brought its route along over `lo`. In the other hooks
         the decision has been made, and stays. False where the packet ended here.
         """
-        skb, packet = walk.skb, walk.skb.packet
-        if walk.hook is Hook.PRE_ROUTING:
+        packet = skb.packet
+        if hook is Hook.PRE_ROUTING:
             skb.looped = skb.looped and packet.daddr == before.daddr
         moved = (packet.saddr, packet.daddr, packet.tos, packet.mark) != (
             before.saddr, before.daddr, before.tos, before.mark,
         )  # fmt: skip
-        if walk.hook is not Hook.LOCAL_OUT or not moved:
+        if hook is not Hook.LOCAL_OUT or not moved:
             return True
         decision = self._route(packet.daddr, packet.saddr, packet, any_source=True)
         self.host.routed(skb, decision)

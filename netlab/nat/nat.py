@@ -17,7 +17,7 @@ from netlab.conntrack.expectations import Expectation
 from netlab.conntrack.ftp import Announcement
 from netlab.conntrack.seqadj import SequenceAdjustment
 from netlab.conntrack.track import Conntrack
-from netlab.conntrack.tuples import Direction, invert
+from netlab.conntrack.tuples import Direction, FlowTuple, invert
 from netlab.hooks import Answer, HookFunction, HookState, Registered, understood
 from netlab.machine import Machine
 from netlab.names import CtState, Hook, Priority, Proto, Verdict
@@ -53,6 +53,11 @@ _ACCEPT, _DROP, _RELATED, _NEW = Verdict.ACCEPT, Verdict.DROP, CtState.RELATED, 
 _CONFIRMED: Final = int(Status.CONFIRMED)
 _CHANGES: Final = {Manip.SOURCE: int(Status.SRC_NAT), Manip.DESTINATION: int(Status.DST_NAT)}
 _DONE: Final = {Manip.SOURCE: int(Status.SRC_NAT_DONE), Manip.DESTINATION: int(Status.DST_NAT_DONE)}
+# By direction: of an answer it is the other end that changes.
+_CHANGED: Final = {
+    Manip.SOURCE: (int(Status.SRC_NAT), int(Status.DST_NAT)),
+    Manip.DESTINATION: (int(Status.DST_NAT), int(Status.SRC_NAT)),
+}
 _ANY_CHANGE: Final = Status.SRC_NAT | Status.DST_NAT
 _ALL_DONE: Final = Status.SRC_NAT_DONE | Status.DST_NAT_DONE
 
@@ -146,33 +151,41 @@ class Nat:
         these functions the packets of translated flows pass as they are.
         """
         return [
-            self.host.register(hook, self._function(place.manip, rules.get(hook)), place.priority, place.name)
+            self.host.register(hook, self._function(hook, place.manip, rules.get(hook)), place.priority, place.name)
             for hook, place in PLACES.items()
         ]
 
-    def _function(self, manip: Manip, rules: HookFunction | None) -> HookFunction:
-        done, handle = _DONE[manip], self._handle
-        looked_at = _ANY_CHANGE | done
+    def _function(self, hook: Hook, manip: Manip, rules: HookFunction | None) -> HookFunction:
+        done, changed, handle = _DONE[manip], _CHANGED[manip], self._handle
+        last = hook is Hook.POST_ROUTING
 
         def nat(packet: Packet, state: HookState) -> Answer:
             skb = state.skb
-            entry = skb.ct
-            if entry is None:
+            entry, direction = skb.ct, skb.direction
+            if entry is None or direction is None:
                 return _ACCEPT
-            if entry.status & looked_at == done and skb.ctstate is not _RELATED and entry.masqueraded_by is None:
+            status = entry.status
+            settled = status & done and not status & changed[direction] and skb.ctstate is not _RELATED
+            if settled and not (last and entry.masqueraded_by):
                 return _ACCEPT
-            return handle(packet, state, manip, rules, entry)
+            return handle(packet, state, manip, rules, entry, direction)
 
         return nat
 
     def _handle(
-        self, packet: Packet, state: HookState, manip: Manip, rules: HookFunction | None, entry: Entry
+        self,
+        packet: Packet,
+        state: HookState,
+        manip: Manip,
+        rules: HookFunction | None,
+        entry: Entry,
+        direction: Direction,
     ) -> Answer:
         """Bind the flow if this is its first packet, and translate what is to be translated (nf_nat_inet_fn)."""
-        skb = state.skb
-        if skb.ctstate is _RELATED and packet.proto == Proto.ICMP:
-            return self._translate_error(packet, skb, entry, manip)
-        if (skb.ctstate is _NEW or skb.ctstate is _RELATED) and not entry.status & _DONE[manip]:
+        ctstate = state.skb.ctstate
+        if ctstate is _RELATED and packet.proto == Proto.ICMP:
+            return _error_translated(packet, entry, direction, manip)
+        if (ctstate is _NEW or ctstate is _RELATED) and not entry.status & _DONE[manip]:
             if rules is not None:
                 reply = understood(rules(packet, state), packet, PLACES[state.hook].name)
                 if reply.verdict is not _ACCEPT:
@@ -184,35 +197,15 @@ class Nat:
             entry.count(Direction.ORIGINAL, packet.length)
             self.tracker.delete(entry)
             return _DROP
-        direction = skb.direction
-        assert direction is not None
-        if not _is_changed(entry, direction, manip):
-            return _ACCEPT if packet is skb.packet else (_ACCEPT, packet)
-        target = invert(entry.tuple(direction.other))
-        assert target is not None
-        translated = translate(packet, target, manip)
+        if not entry.status & _CHANGED[manip][direction]:
+            return _ACCEPT, packet
+        translated = translate(packet, _target(entry, direction), manip)
         return _DROP if translated is None else (_ACCEPT, translated)
 
     def _bind_to_itself(self, entry: Entry, manip: Manip) -> None:
         """No rule spoke: the address stays, and the port unless answers were mistaken (nf_nat_alloc_null_binding)."""
         address = entry.reply.daddr if manip is Manip.SOURCE else entry.reply.saddr
         self.bind(entry, NatRange((address, address)), manip)
-
-    def _translate_error(self, packet: Packet, skb: Skb, entry: Entry, manip: Manip) -> Answer:
-        """An ICMP error about a flow's packet. A broken one is dropped, and a redirect that is no longer true."""
-        direction = skb.direction
-        assert direction is not None
-        if not packet.checksum_ok():
-            return _DROP
-        if packet.payload[0] == REDIRECT and (entry.status & _ALL_DONE != _ALL_DONE or entry.status & _ANY_CHANGE):
-            return _DROP
-        if not _is_changed(entry, direction, manip):
-            return _ACCEPT
-        other = entry.tuple(direction.other)
-        target = invert(other)
-        assert target is not None
-        translated = translate_error(packet, other, target, manip)
-        return _DROP if translated is None else (_ACCEPT, translated)
 
     # ---------------------------------------------------------------- flows that a helper foresaw
 
@@ -230,10 +223,24 @@ class Nat:
         return f"<Nat of {self.host.name}>"
 
 
-def _is_changed(entry: Entry, direction: Direction, manip: Manip) -> bool:
-    """Whether that end of a packet changes: of an answer it is the other one than of what it answers."""
-    end = manip if direction is Direction.ORIGINAL else Manip(1 - manip)
-    return bool(entry.status & _CHANGES[end])
+def _error_translated(packet: Packet, entry: Entry, direction: Direction, manip: Manip) -> Answer:
+    """An ICMP error about a flow's packet. A broken one is dropped, and a redirect that is no longer true."""
+    status = entry.status
+    if not packet.checksum_ok():
+        return _DROP
+    if packet.payload[0] == REDIRECT and (status & _ALL_DONE != _ALL_DONE or status & _ANY_CHANGE):
+        return _DROP
+    if not status & _CHANGED[manip][direction]:
+        return _ACCEPT
+    translated = translate_error(packet, entry.tuple(direction.other), _target(entry, direction), manip)
+    return _DROP if translated is None else (_ACCEPT, translated)
+
+
+def _target(entry: Entry, direction: Direction) -> FlowTuple:
+    """What a packet of that direction is to look like: it is answered by the other direction's packets."""
+    target = invert(entry.original if direction is Direction.REPLY else entry.reply)
+    assert target is not None
+    return target
 
 
 def _left_elsewhere(entry: Entry, state: HookState) -> bool:
