@@ -175,7 +175,7 @@ def stories() -> Iterator[tuple[str, list[tuple[str, str]]]]:
             title, steps = line[3:], []
         elif line.startswith("| ") or line == "|":
             command, stdin = steps[-1]
-            steps[-1] = command, stdin + line[2:] + "\n"
+            steps[-1] = command, stdin + line[2:].replace("\\r", "\r") + "\n"
         elif line and not line.startswith("# "):
             steps.append((line, ""))
     yield title, steps
