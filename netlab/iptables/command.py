@@ -122,7 +122,8 @@ def _told(table: Table, call: Call) -> Iterator[str]:
     elif call.command == "delete-chain":
         yield from (f"Deleting chain `{name}'" for name in chains if _deletable(table.chains[name], call))
     elif call.command == "zero" or call.zero:
-        yield from (f"Zeroing chain `{name}'" for name in chains if call.number is None)
+        there = [name for name in chains if table.chains[name].hook is None or table.chains[name].hooked]
+        yield from (f"Zeroing chain `{name}'" for name in there if call.number is None)
     else:
         yield from map(described, call.rules)
 

@@ -202,7 +202,7 @@ def _policy(table: Table, call: Call) -> None:
         raise RuleError("Bad policy name. Run `dmesg' for more information.", call.chain_place, status=1)
     if table.name == "nat" and call.name == "DROP":
         raise RuleError(NOT_IN_NAT, call.chain_place)
-    chain.policy, chain.hooked, chain.counters = POLICIES[call.name], True, call.counters or Counters()
+    chain.policy, chain.hooked, chain.counters = POLICIES[call.name], True, Counters()
 
 
 _EDITS: Final[Mapping[str, Callable[[Table, Call], None]]] = {

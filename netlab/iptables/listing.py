@@ -56,9 +56,9 @@ def _chain(table: Table, chain: Chain, columns: Columns) -> Iterator[str]:
 
 
 def _heading(columns: Columns) -> str:
-    width = 8 if columns.exact else 5
+    packets, octets = (8, 10) if columns.exact else (5, 5)
     number = "num  " if columns.line_numbers else ""
-    counters = f"{'pkts':>{width}} {'bytes':>{width}} " if columns.verbose else ""
+    counters = f"{'pkts':>{packets}} {'bytes':>{octets}} " if columns.verbose else ""
     devices = f" {'in':6} {'out':6} " if columns.verbose else ""
     return f"{number}{counters}{'target':9}  prot opt{devices} {'source':19}  {'destination':19} "
 

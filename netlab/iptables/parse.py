@@ -57,6 +57,7 @@ OTHERS: Final[Mapping[str, tuple[str, ...]]] = {
     "goto": ("-g", "--goto"),
     "set-counters": ("-c", "--set-counters"),
     "wait": ("-w", "--wait"),
+    "wait-interval": ("-W", "--wait-interval"),
     "modprobe": ("-M", "--modprobe"),
 }
 """What is no command and asks nothing of a packet; only `-w` may stand without its value."""
@@ -87,7 +88,6 @@ class Call:
         number: of a rule, from 1.
         name: the new name of a chain, or a policy.
         rules: one for each pair of a source and a destination address.
-        counters: what `-c` says; the rules have it already.
         zero: counters are to be zeroed, too (`-L -Z`).
         flags: of `numeric`, `verbose`, `exact`, `line-numbers`.
     """
@@ -98,7 +98,6 @@ class Call:
     name: str | None = None
     table: str | None = None
     rules: list[Rule] = field(default_factory=list)
-    counters: Counters | None = None
     zero: bool = False
     flags: set[str] = field(default_factory=set)
     place: Place = START
@@ -372,8 +371,6 @@ class _Reader:
             self._once("jump", word)
             self._target(self._value(word, attached), goto=name == "goto")
         elif name == "table":
-            if self.call.table is not None:
-                raise RuleError("multiple -t flags not allowed", word.place)
             self.call.table = self._value(word, attached).text
             self.given["table"] = word.place
         elif name == "set-counters":
@@ -472,7 +469,6 @@ class _Reader:
             call.command = ""
             return call
         self._illegal()
-        call.counters = self.counters
         if call.chain is not None and len(call.chain) > LONGEST_CHAIN:
             limit = LONGEST_CHAIN + 1
             raise RuleError(f"chain name `{call.chain}' too long (must be under {limit} chars)", call.chain_place)
