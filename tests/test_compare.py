@@ -7,7 +7,7 @@ import pytest
 
 from netlab import simulate
 from netlab.kernel.compare import compare
-from netlab.kernel.fuzz.campaign import random_scenario
+from netlab.kernel.fuzz.kinds import random_scenario
 from netlab.kernel.fuzz.machines import Features
 from netlab.kernel.fuzz.shrink import shrink, to_yaml
 from netlab.packet import Packet

@@ -94,7 +94,7 @@ def record(folder: Path = FOLDER, *, new: bool = False) -> int:
 
 def add_random(folder: Path, number: int, seed: str, packets: int = 12) -> None:
     """Writes that many random scenarios, which the kernel takes, into the folder."""
-    from netlab.kernel.fuzz.campaign import random_scenario
+    from netlab.kernel.fuzz.kinds import random_scenario
     from netlab.kernel.fuzz.machines import Features
     from netlab.kernel.fuzz.shrink import to_yaml
     from netlab.kernel.worker import Worker

@@ -4,8 +4,9 @@ import os
 
 import pytest
 
-from netlab.kernel.fuzz.campaign import Campaign, random_scenario, run_campaign
+from netlab.kernel.fuzz.campaign import Campaign, run_campaign
 from netlab.kernel.fuzz.coverage import table
+from netlab.kernel.fuzz.kinds import random_scenario
 from netlab.kernel.fuzz.machines import Features
 from netlab.kernel.namespaces import KernelUnavailable
 from tests.conftest import CI, FULL, SEED

@@ -17,7 +17,7 @@ import pytest
 from netlab import simulate
 from netlab.kernel import probes
 from netlab.kernel.compare import compare
-from netlab.kernel.fuzz.campaign import random_scenario
+from netlab.kernel.fuzz.kinds import random_scenario
 from netlab.kernel.fuzz.machines import Features
 from netlab.kernel.namespaces import KernelUnavailable, require
 from netlab.kernel.worker import Worker

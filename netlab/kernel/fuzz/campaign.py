@@ -7,32 +7,33 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import count
-from random import Random
 
 from netlab.kernel.compare import compare
 from netlab.kernel.fuzz.coverage import Coverage, covered
-from netlab.kernel.fuzz.machines import Features, random_network
+from netlab.kernel.fuzz.kinds import random_scenario
+from netlab.kernel.fuzz.machines import Features
 from netlab.kernel.fuzz.shrink import shrink
-from netlab.kernel.fuzz.tracking import some_tracking
-from netlab.kernel.fuzz.traffic import random_steps
 from netlab.kernel.fuzz.transitions import watch
 from netlab.kernel.run import run as run_on_kernel
 from netlab.kernel.worker import Worker
 from netlab.names import NetlabError
-from netlab.scenario import Scenario
+from netlab.scenario import PacketStep, Scenario
 from netlab.simulate import build, follow
+from netlab.trace import Aged, Logged, Trace
 
 PACKETS_A_SCENARIO = 250
 # The kernel's clock runs on while the simulator's stands (UDP is a stream after two seconds): on a busy machine a run
 # that took so many seconds and disagrees is done again.
 _LONG, _TRIES = 1.0, 3
+_MAX_WAIT = 600.0  # seconds that pauses may take; none takes that long
 
 
 @dataclass
 class Trial:
     """What came of one random scenario: packets compared, what they covered, and the disagreement if there was one.
 
-    `slow`: the kernel's clock has moved on so far that what it decides by seconds may come out otherwise.
+    `slow`: the kernel's clock has moved on so far that what it decides by seconds may come out otherwise, or it had
+    lines to log, of which it prints ten in five seconds for the whole machine.
     """
 
     packets: int = 0
@@ -62,14 +63,6 @@ class Campaign(Trial):
             self.disagreements.append((trial.disagreement, trial.smallest))
 
 
-def random_scenario(seed: str, packets: int, features: Features) -> Scenario:
-    """The scenario that belongs to a seed."""
-    random = Random(seed)
-    hosts, links = random_network(random, features)
-    hosts = some_tracking(random, features, hosts)
-    return Scenario(hosts, links, tuple(random_steps(random, hosts, links, features, packets)), f"seed {seed}")
-
-
 def try_one(seed: str, packets: int, features: Features, *, privileged: bool) -> Trial:
     """Runs one random scenario in both worlds; a disagreement is shrunk. Works in the kernel worker."""
     scenario = random_scenario(seed, packets, features)
@@ -87,15 +80,17 @@ def try_one(seed: str, packets: int, features: Features, *, privileged: bool) ->
             return Trial(disagreement=f"the simulator fails: {error!r}")
         try:
             began = time.monotonic()
-            real = run_on_kernel(one, max_wait=10.0, privileged=privileged)
-            seconds = time.monotonic() - began
+            real = run_on_kernel(one, max_wait=_MAX_WAIT, privileged=privileged, age=True)
+            seconds = time.monotonic() - began - _waited(real)
         except NetlabError as error:
             refusals.append(str(error))
         if refusals:
             return Trial(disagreement=refusals[0] if len(refusals) == 1 else "")
         found = compare(simulated.to_json(), real.to_json(), late=seconds)
         coverage = covered(real) + cells
-        return Trial(len(one.steps), coverage, "" if found else str(found), None, found.unknown, seconds > _LONG)
+        packets = sum(isinstance(step, PacketStep) for step in one.steps)
+        slow = seconds > _LONG or any(isinstance(event, Logged) for event in real.events)
+        return Trial(packets, coverage, "" if found else str(found), None, found.unknown, slow)
 
     trial = outcome(scenario)
     for _ in range(_TRIES):
@@ -106,6 +101,11 @@ def try_one(seed: str, packets: int, features: Features, *, privileged: bool) ->
         trial.smallest = shrink(scenario, lambda smaller: bool(outcome(smaller).disagreement))
         trial.disagreement = outcome(trial.smallest).disagreement or f"{trial.disagreement}\n(not seen again)"
     return trial
+
+
+def _waited(trace: Trace) -> float:
+    """The seconds that passed for all when connections were made older."""
+    return sum(max(waits) for step in trace.steps if (waits := [e.waited for e in step.events if isinstance(e, Aged)]))
 
 
 def run_campaign(seed: str, packets: int, features: Features, progress: Callable[[int], object]) -> Campaign:

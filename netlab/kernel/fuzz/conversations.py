@@ -64,12 +64,16 @@ class End(NamedTuple):
 class Conversations:
     """The conversations around one machine."""
 
-    def __init__(self, random: Random, spec: HostSpec, devs: Sequence[str], *, local: bool) -> None:
-        """`devs` are its open interfaces; `local`: the machine itself may take part."""
+    def __init__(
+        self, random: Random, spec: HostSpec, devs: Sequence[str], *, local: bool, datagrams: bool = True
+    ) -> None:
+        """`devs` are its open interfaces; `local`: the machine itself may take part; `datagrams`: there is UDP."""
         self._random = random
         self._spec = spec
         self._devs = devs
         self._local = local or not devs
+        self._kinds = [self._tcp, self._tcp, self._tcp, self._pings, self._other, *[self._datagrams] * datagrams]
+        self._others = [proto for proto in OTHER_PROTOCOLS if datagrams or proto != _UDPLITE]
         self._port = 1023
         self._flows: list[Iterator[PacketStep]] = []
         self._last: list[tuple[tuple[End, End], Packet]] = []  # what was said lately, for errors to quote
@@ -80,9 +84,7 @@ class Conversations:
         random = self._random
         while True:
             if len(self._flows) < AT_ONCE:
-                self._flows.append(
-                    random.choice((self._tcp, self._tcp, self._tcp, self._datagrams, self._pings, self._other))()
-                )
+                self._flows.append(random.choice(self._kinds)())
             flow = random.choice(self._flows)
             for step in flow:
                 return step
@@ -194,7 +196,7 @@ class Conversations:
 
     def _other(self) -> Iterator[PacketStep]:
         random = self._random
-        ends, proto = self._ends(), random.choice(OTHER_PROTOCOLS)
+        ends, proto = self._ends(), random.choice(self._others)
         key = random.randrange(3)
         for _ in range(random.randrange(1, 4)):
             side = random.randrange(2)

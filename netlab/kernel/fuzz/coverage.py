@@ -3,7 +3,9 @@
 from collections import Counter
 from collections.abc import Mapping
 
-from netlab.trace import Delivered, Dropped, Logged, Passed, Refused, Sent, Trace
+from netlab.conntrack.text import parse_line
+from netlab.names import protocol_name
+from netlab.trace import Aged, Delivered, Dropped, Logged, Passed, Refused, Sent, Trace
 
 Coverage = Counter[tuple[str, str]]
 
@@ -15,6 +17,10 @@ def covered(trace: Trace) -> Coverage:
     found: Coverage = Counter()
     for step in trace.steps:
         journeys: dict[int, list[str]] = {}
+        if aged := [event for event in step.events if isinstance(event, Aged)]:
+            found["connections after a pause", "living"] += sum(event.lowered for event in aged)
+            found["connections after a pause", "over"] += sum(event.over for event in aged)
+            continue
         tracked = any(isinstance(event, Passed) and event.state for event in step.events)
         found["packets", "on a host that tracks" if tracked else "untracked"] += 1
         for event in step.events:
@@ -40,6 +46,9 @@ def covered(trace: Trace) -> Coverage:
         for hooks in journeys.values():
             more = " ..." if len(hooks) > LONG_JOURNEY else ""
             found["hook sequences", " ".join(hooks[:LONG_JOURNEY]) + more] += 1
+    for line in (parse_line(text) for lines in trace.conntrack.values() for text in lines):
+        counted = " with counters" if line.counters else ""
+        found["connections at the end", f"{line.state or protocol_name(line.original.proto)}{counted}"] += 1
     return found
 
 

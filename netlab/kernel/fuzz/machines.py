@@ -28,6 +28,9 @@ class Features:
     listen: bool = True
     links: bool = True
     conntrack: bool = True
+    aging: bool = True
+    tcp: bool = True
+    logs: bool = True
 
 
 Interfaces = dict[str, tuple[InterfaceAddress, ...]]

@@ -16,16 +16,20 @@ def some_tracking(random: Random, features: Features, hosts: Mapping[str, HostSp
     if not features.conntrack or random.random() < 0.5:
         return dict(hosts)
     if len(hosts) == 1 and random.random() < 0.7:
-        hosts = {HOST: _plain_router(features)}
+        hosts = {HOST: plain_router(features)}
     return {
-        name: replace(spec, conntrack="on", sysctls=spec.sysctls | dict(_sysctls(random)))
-        if len(hosts) == 1 or random.random() < 0.7
-        else spec
+        name: tracking(random, spec) if len(hosts) == 1 or random.random() < 0.7 else spec
         for name, spec in hosts.items()
     }
 
 
-def _plain_router(features: Features) -> HostSpec:
+def tracking(random: Random, spec: HostSpec) -> HostSpec:
+    """The same machine, tracking connections by settings of its own."""
+    return replace(spec, conntrack="on", sysctls=spec.sysctls | dict(_sysctls(random)))
+
+
+def plain_router(features: Features) -> HostSpec:
+    """A machine with two networks that lets everything through."""
     interfaces: Interfaces = {f"eth{n}": (InterfaceAddress.parse(f"10.0.{n + 1}.1/24"),) for n in range(2)}
     listen = (("udp", 53), ("udp", 7777)) if features.listen else ()
     return HostSpec(HOST, interfaces, sysctls={"net.ipv4.ip_forward": 1, RATEMASK: 0}, listen=listen)
@@ -34,6 +38,7 @@ def _plain_router(features: Features) -> HostSpec:
 def _sysctls(random: Random) -> Iterator[tuple[str, int]]:
     """Timeouts stay away from one another, and from zero, by more than a run takes."""
     for name, values, chance in (
+        ("acct", (1,), 0.3),
         ("checksum", (0,), 0.2),
         ("tcp_loose", (0,), 0.3),
         ("tcp_be_liberal", (1,), 0.2),

@@ -1,7 +1,6 @@
 """Random packets for a machine, biased towards the addresses, lifetimes and sizes at which it decides differently."""
 
 from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import replace
 from itertools import islice
 from random import Random
 from typing import Any
@@ -43,9 +42,6 @@ def random_steps(
     """That many packets for these hosts."""
     linked = {end for link in links for end in link}
     tracked = any(spec.conntrack == "on" for spec in hosts.values())
-    if tracked and linked:
-        # What was put together and cut up again, and waits for a next hop in vain, is told of piece by piece.
-        features = replace(features, fragments=False)
     traffic = {
         name: Traffic(random, spec, features, {dev for host, dev in linked if host == name})
         for name, spec in hosts.items()
