@@ -27,7 +27,7 @@ from netlab.shell import parse_command
 from netlab.trace import UNKNOWN, Logged, Ran, Received, Refused, Sent, Step, Trace
 
 _ATTEMPTS = 3
-_QUIET = 0.005  # seconds
+_QUIET = 0.001  # seconds
 _TICKS = 6  # CLOCK_MONOTONIC_COARSE: the time of the last timer tick (clock_gettime(2))
 
 
