@@ -24,6 +24,7 @@ from netlab.ip_input import IpInput
 from netlab.ip_output import IpOutput
 from netlab.iptables.extension import Variant
 from netlab.iptables.firewall import Firewall
+from netlab.iptables.sets import Sets
 from netlab.machine import LOOPBACK_MTU, Machine
 from netlab.names import Hook, NetlabError, Priority
 from netlab.nat.nat import Nat
@@ -236,6 +237,11 @@ class Host(Machine):
         if self._nat is None:
             self._nat = Nat(self, tracker)
         return self._nat
+
+    @property
+    def sets(self) -> Sets:
+        """The sets of `ipset`, which rules can ask."""
+        return self.firewall.sets
 
     def assign_helper(self, helper: str, dport: int = 21) -> list[Registered]:
         """Have a conntrack helper read the TCP flows to that port, as a rule in the table raw does.

@@ -9,5 +9,5 @@ UNSUPPORTED_MATCHES: Final = frozenset({
 })  # fmt: skip
 UNSUPPORTED_TARGETS: Final = frozenset({
     "AUDIT", "CLASSIFY", "CLUSTERIP", "CONNSECMARK", "ECN", "HMARK", "IDLETIMER", "LED", "NAT", "RATEEST",
-    "SECMARK", "SET", "SYNPROXY", "TCPOPTSTRIP", "TEE", "TPROXY", "ULOG",
+    "SECMARK", "SYNPROXY", "TCPOPTSTRIP", "TEE", "TPROXY", "ULOG",
 })  # fmt: skip

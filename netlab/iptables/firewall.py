@@ -18,6 +18,8 @@ from netlab.iptables.extension import Variant
 from netlab.iptables.model import TABLES, Rule, Ruleset, Table
 from netlab.iptables.restore import restore
 from netlab.iptables.save import save
+from netlab.iptables.sets import Sets
+from netlab.iptables.words import RuleError
 from netlab.machine import Machine
 from netlab.names import Hook, NetlabError
 from netlab.nat.nat import Nat
@@ -50,6 +52,7 @@ class Firewall:
         self.host = host
         self.variant = variant
         self.ruleset = Ruleset()
+        self.sets = Sets(lambda: host.wires.clock.now, self._references)
         self._hooks = hooks
         self._track = track
         self._nat = nat
@@ -90,6 +93,9 @@ class Firewall:
         """
         check(ruleset, self.variant)
         rules = [rule for table in ruleset.tables.values() for rule in table.rules()]
+        for rule in rules:
+            if missing := next((name for name in rule.sets if name not in self.sets), None):
+                raise RuleError(f"Set {missing} doesn't exist.", rule.place)
         tracked = self._track(any(rule.needs_conntrack for rule in rules)) is not None
         kept = {rule: self._bound[rule] for rule in self._staying(ruleset) if rule in self._bound}
         functions = {name: list(self._functions(table, kept)) for name, table in ruleset.tables.items()}
@@ -101,6 +107,10 @@ class Firewall:
         if tracked and (translating := functions.get("nat")):
             self._registered += self._nat().attach({hook: function for hook, function, _, _ in translating})
         self.ruleset, self._bound = ruleset, kept
+
+    def _references(self, name: str) -> int:
+        """How often rules in force name that set."""
+        return sum(rule.sets.count(name) for table in self.ruleset.tables.values() for rule in table.rules())
 
     def _staying(self, ruleset: Ruleset) -> Iterator[Rule]:
         """The rules that go on with what they remember: iptables-legacy makes every rule of a changed table anew."""

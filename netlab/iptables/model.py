@@ -94,6 +94,12 @@ class Rule:
         extensions = *self.matches, self.target
         return any(one.needs_conntrack for one in extensions if isinstance(one, Extension))
 
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """The names of the ipsets that it asks or writes into."""
+        extensions = *self.matches, self.target
+        return tuple(name for one in extensions if isinstance(one, Extension) for name in one.sets)
+
     def __str__(self) -> str:
         """As iptables-save prints it behind `-A CHAIN`."""
         parts = [*map(str, self.matches), *([str(self.target)] if self.target else [])]

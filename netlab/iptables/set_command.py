@@ -64,6 +64,7 @@ def ipset(host: Holder, line: str | Sequence[str], stdin: str = "") -> Output:
     Raises:
         NetlabError: quotation marks that do not end.
     """
+    call = Call("")
     try:
         call = parse(line)
         if call.command == "restore":
@@ -73,7 +74,8 @@ def ipset(host: Holder, line: str | Sequence[str], stdin: str = "") -> Output:
     except SetError as refused:
         where = f"Error in line {refused.place.line}: " if refused.place else ""
         hint = "\nTry `ipset help' for more information." if refused.status > 1 else ""
-        return Output("", f"{VERSION}: {where}{refused.problem}{hint}", refused.status)
+        said = "" if "quiet" in call.flags else f"{VERSION}: {where}{refused.problem}{hint}"
+        return Output("", said, refused.status)
 
 
 def restore(sets: Sets, text: str, *, exist: bool = False) -> None:
