@@ -1,6 +1,6 @@
 """The commands of a simulated host, as its administrator types them.
 
-    print(run(router, "iptables -t nat -A POSTROUTING -o eth1 -j MASQUERADE"))
+    print(run_command(router, "iptables -t nat -A POSTROUTING -o eth1 -j MASQUERADE"))
 
 There is no shell behind them: no pipes, no variables, no files.
 """
@@ -50,7 +50,7 @@ def parse_command(command: str) -> list[str]:
     return words
 
 
-def run(host: Host, command: str) -> Output:
+def run_command(host: Host, command: str) -> Output:
     """Run a command on a host; what it prints, and its exit status: 0 when it has done what it was told.
 
     Raises:

@@ -2,22 +2,30 @@
 
 from netlab.conntrack.text import line_of
 from netlab.conntrack.track import Conntrack
+from netlab.hooks import Answer, HookState
+from netlab.host import Host
+from netlab.iptables.extension import Variant
+from netlab.iptables.words import RuleError
 from netlab.names import NetlabError
-from netlab.scenario import AdvanceStep, PacketStep, Scenario, ScenarioError
+from netlab.packet import Packet
+from netlab.queue import Program
+from netlab.scenario import AdvanceStep, HostSpec, QueueAnswer, RunStep, Scenario, ScenarioError, Step
+from netlab.shell import run_command
 from netlab.topology import Network
-from netlab.trace import Trace
+from netlab.trace import Ran, Trace
 
 
-def build(scenario: Scenario) -> Network:
-    """The scenario's hosts and links, before its first step.
+def build(scenario: Scenario, variant: Variant = "nft") -> Network:
+    """The scenario's hosts and links, before its first step; `variant` is the iptables that loads their rules.
 
     Raises:
-        ScenarioError: something that the kernel would refuse, like a route whose gateway cannot be reached.
+        ScenarioError: something that the kernel would refuse, like a route whose gateway cannot be reached; of rules
+            and sets it names the line and the column.
     """
     net = Network()
     for spec in scenario.hosts.values():
         try:
-            net.host(
+            host = net.host(
                 spec.name,
                 {dev: [str(one) for one in addresses] for dev, addresses in spec.interfaces.items()},
                 routes=spec.routes,
@@ -26,21 +34,48 @@ def build(scenario: Scenario) -> Network:
                 listen=[f"{proto}/{port}" for proto, port in spec.listen],
                 mtu=spec.mtu,
                 conntrack=spec.conntrack,
+                variant=variant,
             )
+            for number, answer in spec.queues.items():
+                host.queue(number).bind(_answering(answer))
         except NetlabError as problem:
             raise ScenarioError(f"{scenario.name}: host {spec.name}: {problem}") from None
-    for (host, dev), (peer, peer_dev) in scenario.links:
-        net.link(f"{host}:{dev}", f"{peer}:{peer_dev}")
+        _load(scenario, spec, host)
+    for (host_name, dev), (peer, peer_dev) in scenario.links:
+        net.link(f"{host_name}:{dev}", f"{peer}:{peer_dev}")
     return net
 
 
-def run(scenario: Scenario) -> Trace:
+def _load(scenario: Scenario, spec: HostSpec, host: Host) -> None:
+    """Its sets first, which its rules may ask."""
+    for what, restore in (("iptables", host.firewall.restore),):
+        try:
+            if text := getattr(spec, what):
+                restore(text)
+        except RuleError as error:
+            begins = spec.places.get(what)
+            if error.place is None or begins is None:
+                raise ScenarioError(f"{scenario.name}: host {spec.name}: {what}: {error}") from None
+            line, column = (one + other - 1 for one, other in zip(begins, error.place, strict=True))
+            raise ScenarioError(f"{scenario.name}:{line}:{column}: host {spec.name}: {error.problem}") from None
+
+
+def _answering(answer: QueueAnswer) -> Program:
+    """A program that gives every packet of its queue the same answer."""
+
+    def program(packet: Packet, state: HookState) -> Answer:
+        return answer.verdict, packet if answer.mark is None else packet.with_(mark=answer.mark)
+
+    return program
+
+
+def run(scenario: Scenario, variant: Variant = "nft") -> Trace:
     """Take every step of the scenario, and return the journey.
 
     Raises:
         ScenarioError: as for `build`.
     """
-    return follow(build(scenario), scenario)
+    return follow(build(scenario, variant), scenario)
 
 
 def follow(net: Network, scenario: Scenario) -> Trace:
@@ -48,7 +83,12 @@ def follow(net: Network, scenario: Scenario) -> Trace:
     trace = Trace()
     for step in scenario.steps:
         trace.steps += take(net, step).steps
-    trace.conntrack = {name: _entries(host.conntrack) for name, host in net.hosts.items() if host.conntrack}
+    for name, host in net.hosts.items():
+        trace.iptables = host.firewall.variant
+        if host.conntrack:
+            trace.conntrack[name] = _entries(host.conntrack)
+        if rules := host.firewall.save(counters=True):
+            trace.counters[name] = rules.splitlines()
     return trace
 
 
@@ -58,9 +98,19 @@ def _entries(tracker: Conntrack) -> list[str]:
     return [str(line_of(entry, now)) for entry in tracker.table if entry.expires > now]
 
 
-def take(net: Network, step: PacketStep | AdvanceStep) -> Trace:
-    """One step of a scenario on the network that `build` made."""
+def take(net: Network, step: Step) -> Trace:
+    """One step of a scenario on the network that `build` made.
+
+    Raises:
+        NetlabError: a command that hosts do not have.
+    """
     if isinstance(step, AdvanceStep):
         return net.advance(step.seconds)
     host = net.hosts[step.host]
+    if isinstance(step, RunStep):
+        with net.wires.step(step.title) as trace:
+            output = run_command(host, step.command)
+            if record := net.wires.record:
+                record(Ran(0, host.name, output.status, str(output)))
+        return trace
     return host.receive(step.dev, step.data) if step.dev else host.send(step.data)

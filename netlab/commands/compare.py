@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from netlab.commands.run import AGE, MAX_WAIT
+from netlab.commands.run import AGE, LEGACY, MAX_WAIT
 from netlab.kernel.compare import compare
 from netlab.kernel.worker import Worker
 from netlab.scenario import load
@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="refuse scenarios that make the kernel wait longer in all (default: %(default)g)",
     )
     parser.add_argument("--age", action="store_true", help=AGE)
+    parser.add_argument("--legacy", action="store_true", help=LEGACY)
 
 
 def main(options: argparse.Namespace) -> int:
@@ -34,8 +35,11 @@ def main(options: argparse.Namespace) -> int:
     agreed = True
     with Worker() as worker:
         for file, scenario in zip(options.files, scenarios, strict=True):
-            kernel = worker.run(scenario, max_wait=options.max_wait, age=options.age)
-            found = compare(run(scenario).to_json(), kernel.to_json())
+            simulated = run(scenario, "legacy" if options.legacy else "nft").to_json()
+            kernel = worker.run(
+                scenario, max_wait=options.max_wait, age=options.age, legacy=options.legacy, like=simulated
+            )
+            found = compare(simulated, kernel.to_json())
             print(f"{file}: {found}", flush=True)
             for event in kernel.events:
                 if isinstance(event, Aged):

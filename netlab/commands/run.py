@@ -7,6 +7,7 @@ from pathlib import Path
 from netlab.scenario import load
 
 MAX_WAIT = 10.0
+LEGACY = "the rules are those of iptables-legacy; without it, of iptables-nft"
 AGE = "instead of waiting in an `advance` of 5 s or more, make tracked connections older; nothing else ages"
 
 
@@ -23,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --kernel, `advance` really waits: refuse to wait longer in all (default: %(default)g)",
     )
     parser.add_argument("--age", action="store_true", help=f"with --kernel: {AGE}")
+    parser.add_argument("--legacy", action="store_true", help=LEGACY)
 
 
 def main(options: argparse.Namespace) -> int:
@@ -36,10 +38,10 @@ def main(options: argparse.Namespace) -> int:
         from netlab.kernel.worker import Worker
 
         with Worker() as worker:
-            trace = worker.run(scenario, max_wait=options.max_wait, age=options.age)
+            trace = worker.run(scenario, max_wait=options.max_wait, age=options.age, legacy=options.legacy)
     else:
         from netlab.simulate import run
 
-        trace = run(scenario)
+        trace = run(scenario, "legacy" if options.legacy else "nft")
     print(json.dumps(trace.to_json(), indent=1) if options.json else trace)
     return 0

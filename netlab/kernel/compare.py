@@ -3,6 +3,7 @@
 Both are taken in their JSON form, so that recorded traces are compared like fresh ones.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from html import escape
@@ -11,6 +12,7 @@ from typing import Any
 
 from netlab.conntrack.text import Line, parse_line
 from netlab.conntrack.tuples import FlowTuple
+from netlab.kernel.ports import Ports
 from netlab.packet import Icmp, Packet, Tcp
 from netlab.trace import UNKNOWN
 
@@ -22,11 +24,16 @@ Json = Mapping[str, Any]
 # - times of day: ICMP timestamp replies, the IP timestamp option, also where an ICMP error quotes it (`_masked`);
 # - redirects to a source that has been due one before: the next one comes after milliseconds of real time
 #   (`_repeated_redirects`);
-# - a connection's timeout, which in the kernel runs on while the scenario is under way (`_same_entry`).
+# - a connection's timeout, which in the kernel runs on while the scenario is under way (`_same_entry`);
+# - ports and echo ids that NAT chooses at random: they must be of the right class, and the same to the end (`Ports`);
+# - what rules of a table have counted in which one rule lets chance decide (`_by_table`);
+# - lines of LOG rules, which a namespace keeps to itself unless the whole machine says otherwise (`_known_lines`).
 _TIMEOUTS_APART = 2  # seconds
 _TIMESTAMP_REPLY = 14
 _TIMESTAMP_OPTION = 68
 _REDIRECT = 5
+_BY_CHANCE = re.compile(r"--mode random\b")
+_RULE_LOGGED = re.compile(r"IN=\S* OUT=\S* .*SRC=\S+ DST=\S+ LEN=")
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,8 @@ def compare(simulator: Json, kernel: Json, *, late: float = 0) -> Comparison:
     `late`: so many seconds the kernel has taken longer than the scenario says, and its timeouts have run on.
     """
     result = Comparison()
+    ports = _chosen_ports(simulator, kernel)
+    kernel = _with_ports(kernel, ports) if ports else kernel
     for number, (left, right) in enumerate(zip(canonical(simulator), canonical(kernel), strict=True)):
         for what, mine in left.items():
             theirs = right[what]
@@ -87,15 +96,66 @@ def compare(simulator: Json, kernel: Json, *, late: float = 0) -> Comparison:
     last = len(simulator["steps"]) - 1
     for host in sorted({*simulator.get("conntrack", {}), *kernel.get("conntrack", {})}):
         mine, theirs = (_entries(world.get("conntrack", {}).get(host, ())) for world in (simulator, kernel))
+        theirs = {line.original: line for line in map(ports.simulated_entry, theirs.values())}
         for flow in sorted({*mine, *theirs}):
             one, other = mine.get(flow), theirs.get(flow)
             if not (one and other and _same_entry(one, other, late)):
                 result.differences.append(Difference(last, f"conntrack of {host}", str(one), str(other)))
     for host in sorted({*simulator["log"], *kernel["log"]} if UNKNOWN not in (simulator["log"], kernel["log"]) else ()):
-        mine, theirs = simulator["log"].get(host, []), kernel["log"].get(host, [])
+        mine, theirs = _known_lines(simulator["log"].get(host, []), kernel["log"].get(host, []), result)
         if mine != theirs:
             result.differences += _explain(last, f"log of {host}", mine, theirs)
+    for host in sorted({*simulator.get("counters", {}), *kernel.get("counters", {})}):
+        left, right = (_by_table(world.get("counters", {}).get(host, ())) for world in (simulator, kernel))
+        for table in sorted({*left, *right}):
+            mine, theirs = left.get(table, []), right.get(table, [])
+            if any(_BY_CHANCE.search(line) for line in theirs):
+                result.unknown += 1
+            elif mine != theirs:
+                result.differences += _explain(last, f"rules of {host}, {table}", mine, theirs)
     return result
+
+
+def _chosen_ports(simulator: Json, kernel: Json) -> Ports:
+    """What NAT has chosen at random in the two worlds."""
+    rules = (line for world in (simulator, kernel) for lines in world.get("counters", {}).values() for line in lines)
+    ports = Ports("\n".join(rules))
+    for left, right in zip(simulator["steps"], kernel["steps"], strict=True):
+        ports.learn(left["path"], right["path"])
+    return ports
+
+
+def _with_ports(trace: Json, ports: Ports) -> Json:
+    """The kernel's trace with the simulator's ports."""
+    steps = []
+    for step in trace["steps"]:
+        out = [
+            frame | {"hex": ports.simulated_packet(Packet.from_bytes(bytes.fromhex(frame["hex"]))).to_bytes().hex()}
+            for frame in step["out"]
+        ]
+        steps.append({**step, "path": ports.simulated_rows(step["path"]), "out": out})
+    return {**trace, "steps": steps}
+
+
+def _by_table(lines: Iterable[str]) -> dict[str, list[str]]:
+    """What `iptables-save -c` prints, by table: which one comes first tells of the past."""
+    tables: dict[str, list[str]] = {}
+    name = ""
+    for line in lines:
+        name = line if line.startswith("*") else name
+        tables.setdefault(name, []).append(line)
+    return tables
+
+
+def _known_lines(mine: list[str], theirs: list[str], result: Comparison) -> tuple[list[str], list[str]]:
+    """The lines of a host's log that both worlds know; what LOG rules wrote is left out where one of them does not."""
+    if UNKNOWN not in (*mine, *theirs):
+        return mine, theirs
+    known = tuple(
+        [line for line in lines if line != UNKNOWN and not _RULE_LOGGED.search(line)] for lines in (mine, theirs)
+    )
+    result.unknown += max(len(mine) - len(known[0]), len(theirs) - len(known[1]))
+    return known[0], known[1]
 
 
 def _agree_but_for_unknown(mine: list[Json], theirs: list[Json], result: Comparison) -> bool:
@@ -147,6 +207,7 @@ def canonical(trace: Json) -> Iterator[dict[str, Any]]:
         numbers: dict[int, int] = {}
         yield {
             "errno": step["errno"],
+            "status": bool(step.get("status")),
             "path": _renumbered(path, numbers),
             "out": _renumbered(frames, numbers),
             # When a next hop is given up depends on real time, so the order of drops does not count.

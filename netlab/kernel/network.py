@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from netlab.addresses import format_address
+from netlab.iptables.extension import Variant
 from netlab.kernel.conntrack import switch_on, to_be_written
 from netlab.kernel.markers import Markers, Plug
 from netlab.kernel.namespaces import KernelUnavailable, Namespace, require
 from netlab.kernel.neighbours import ASK_US, Neighbours
 from netlab.kernel.netlink import number_namespace
 from netlab.kernel.outside import Frame, Outside, Tap
-from netlab.kernel.rules import Rules, Variant
+from netlab.kernel.rules import Rules
 from netlab.kernel.sender import Sender
 from netlab.names import NetlabError
 from netlab.scenario import DEFAULT_MTU, MAX_MTU, HostSpec, Scenario

@@ -36,15 +36,15 @@ class QueueListeners:
             one.request(_CONFIGURE, head + bind)
             one.request(_CONFIGURE, head + attribute_of(_PARAMETERS, _COPY_NOTHING))
 
-    def serve(self) -> int:
-        """Answers all packets that wait; gives how many.
+    def serve(self) -> list[Verdict]:
+        """Answers all packets that wait; gives what was answered.
 
         Raises:
             NetlabError: a packet comes round and round.
         """
-        return sum(self._serve(number, one) for number, one in self._sockets.items())
+        return [answer for number, one in self._sockets.items() for answer in self._serve(number, one)]
 
-    def _serve(self, number: int, one: NetlinkSocket) -> int:
+    def _serve(self, number: int, one: NetlinkSocket) -> list[Verdict]:
         answer = self._queues[number]
         head = _NFGENMSG.pack(socket.AF_INET, 0, number)
         mark = b"" if answer.mark is None else attribute_of(_MARK, struct.pack(">I", answer.mark))
@@ -61,7 +61,7 @@ class QueueListeners:
             packet_id = attributes(message.payload[_NFGENMSG.size :])[_PACKET_HEADER][:4]
             verdict = attribute_of(_VERDICT_HEADER, struct.pack(">I", answer.verdict) + packet_id)
             one.send(_VERDICT, head + verdict + mark)
-        return answered
+        return [answer.verdict] * answered
 
     def close(self) -> None:
         """Stops listening."""

@@ -22,6 +22,7 @@ Bytes = tuple[int, int]  # of a datagram: the first, and the one behind the last
 # The low bits of the connection tracking word (enum ip_conntrack_info); two numbers a state, one for each direction.
 _STATES = {0: "ESTABLISHED", 1: "RELATED", 2: "NEW", 3: "ESTABLISHED", 4: "RELATED", 7: "UNTRACKED"}
 _UNTRACKED = 7
+_NO_FLOW = frozenset({1, 4})  # an error about a packet that is not tracked: related, but to no flow
 
 # The second line about a martian tells the MAC addresses, which are the harness's own.
 _LINK_HEADER = "ll header:"
@@ -73,7 +74,8 @@ class Recorder:
     (like "tcp/80") by host, `peers` the other end (like "server:eth0") of interfaces on links, `tracked` the hosts that
     track connections whatever their rules say, `ruled` those with rules, which may switch that on. `undecided` is the
     verdict of a hook that a packet was neither seen to leave nor dropped in; `sees_states`: the events tell of
-    connection tracking.
+    connection tracking. `refused` counts the packets that programs listening to queues have answered DROP, and that
+    have not been seen to be dropped.
     """
 
     hosts: Mapping[int, str]
@@ -84,6 +86,7 @@ class Recorder:
     ruled: frozenset[str]
     undecided: str
     sees_states: bool = True
+    refused: int = 0
     events: list[TraceEvent] = field(default_factory=list)
     received: list[Datagram] = field(default_factory=list)
     _last: dict[int, Passed] = field(default_factory=dict)  # the hook a buffer was in last
@@ -220,6 +223,8 @@ class Recorder:
         tracks = self._tracks.get(event.skb, False)
         if not self.sees_states:
             return None if tracks is False else UNKNOWN
+        if event.tracking in _NO_FLOW:
+            return "INVALID"
         if event.tracking:
             return _STATES[event.tracking & 7]
         return UNKNOWN if tracks is None else "INVALID" if tracks else None
@@ -247,7 +252,9 @@ class Recorder:
                 passed.packet, passed.state = as_packet(event.data), self._state_when_dropped(event, passed)
                 passed.verdict = Verdict.DROP.name
             elif event.text == DropReason.NOT_SPECIFIED and passed.verdict == self.undecided and host in self.ruled:
-                passed.verdict = Verdict.DROP.name  # nobody listens to the queue, or who listens answered so
+                # Whoever listens to the queue has answered so, or nobody does.
+                passed.verdict = (Verdict.DROP if self.refused else Verdict.QUEUE).name
+                self.refused = max(0, self.refused - 1)
                 passed.state = self._state(event)
         elif self._was_kept(host, as_packet(event.data)):
             return

@@ -9,15 +9,13 @@ import subprocess
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
+from netlab.iptables.extension import Variant
 from netlab.kernel.namespaces import Namespace, require
 from netlab.names import NetlabError
 from netlab.scenario import HostSpec
 from netlab.trace import Ran
-
-Variant = Literal["nft", "legacy"]
-"""The two iptables that there are: one writes nftables' rules, the other the old tables."""
 
 LOG_SWITCH: Final = Path("/proc/sys/net/netfilter/nf_log_all_netns")
 _PACKAGES: Final = {"conntrack": "conntrack", "ip": "iproute2", "ipset": "ipset", "iptables": "iptables"}

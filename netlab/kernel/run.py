@@ -4,10 +4,11 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from errno import errorcode
 
+from netlab.iptables.extension import Variant
 from netlab.kernel import aging
 from netlab.kernel.conntrack import Entries
 from netlab.kernel.isn import InitialNumbers
@@ -15,16 +16,17 @@ from netlab.kernel.listeners import Listeners
 from netlab.kernel.namespaces import KernelUnavailable
 from netlab.kernel.netlink import LostEvents
 from netlab.kernel.network import Network
+from netlab.kernel.ports import Ports, Row
 from netlab.kernel.probes import BpfProbes, Probes, cookie_of
 from netlab.kernel.queues import QueueListeners
 from netlab.kernel.record import Recorder
-from netlab.kernel.rules import Variant, logs_are_seen
+from netlab.kernel.rules import logs_are_seen
 from netlab.kernel.traces import TraceProbes
 from netlab.names import NetlabError, Verdict, World
 from netlab.packet import MalformedPacket, Packet
 from netlab.scenario import AdvanceStep, PacketStep, RunStep, Scenario
 from netlab.shell import parse_command
-from netlab.trace import UNKNOWN, Logged, Ran, Received, Refused, Sent, Step, Trace
+from netlab.trace import UNKNOWN, Logged, Passed, Ran, Received, Refused, Sent, Step, Trace
 
 _ATTEMPTS = 3
 _QUIET = 0.001  # seconds
@@ -35,16 +37,28 @@ _LOG_BURST, _LOG_SECONDS = 8, 6.0
 _logged: list[float] = []  # when this process has seen the kernel log something
 
 
+Paths = Sequence[Sequence[Row]]  # by step, as in the JSON form of a trace
+
+
 class WaitRefused(NetlabError):
     """The scenario would have to wait longer than the caller allows."""
 
 
-def run(scenario: Scenario, *, max_wait: float, privileged: bool, age: bool = False, variant: Variant = "nft") -> Trace:
+def run(
+    scenario: Scenario,
+    *,
+    max_wait: float,
+    privileged: bool,
+    age: bool = False,
+    variant: Variant = "nft",
+    paths: Paths = (),
+) -> Trace:
     """The trace of that scenario on this machine's kernel.
 
     `max_wait` bounds the seconds spent in `advance` steps; with `age` connections are made older in the long ones, and
-    nobody waits. Only with `privileged` is everything known. `variant` is the iptables that loads the rules. A run that
-    lost an event counts for nothing, and is made again.
+    nobody waits. Only with `privileged` is everything known. `variant` is the iptables that loads the rules.
+    `paths` are those that the packets take in the simulator: where NAT has chosen another port there, packets to it are
+    sent to the kernel's. A run that lost an event counts for nothing, and is made again.
 
     Raises:
         NetlabError: the kernel refuses something the scenario asks for, or cannot be asked.
@@ -63,15 +77,15 @@ def run(scenario: Scenario, *, max_wait: float, privileged: bool, age: bool = Fa
         aging.check(scenario)
     for _ in range(_ATTEMPTS - 1):
         with contextlib.suppress(LostEvents):
-            return _attempt(scenario, variant, privileged=privileged, age=age)
-    return _attempt(scenario, variant, privileged=privileged, age=age)
+            return _attempt(scenario, variant, paths, privileged=privileged, age=age)
+    return _attempt(scenario, variant, paths, privileged=privileged, age=age)
 
 
-def _attempt(scenario: Scenario, variant: Variant, *, privileged: bool, age: bool) -> Trace:
+def _attempt(scenario: Scenario, variant: Variant, paths: Paths, *, privileged: bool, age: bool) -> Trace:
     with ExitStack() as held:
         network = held.enter_context(closing(Network(scenario, variant)))
         probes = held.enter_context(closing(_watch(network, privileged=privileged)))
-        running = held.enter_context(closing(_Run(network, probes)))
+        running = held.enter_context(closing(_Run(network, probes, paths)))
         steps = list(running.steps(age=age))
         probes.check()
         conntrack = running.entries()
@@ -102,7 +116,7 @@ def _unknown(scenario: Scenario) -> tuple[str, ...]:
 
 
 class _Run:
-    def __init__(self, network: Network, probes: Probes) -> None:
+    def __init__(self, network: Network, probes: Probes, paths: Paths) -> None:
         self.network = network
         self.probes = probes
         # A packet that entered a hook, did not leave it and was not dropped: somebody keeps it.
@@ -120,6 +134,8 @@ class _Run:
         self.paced = any(spec.sysctls.get("net.ipv4.icmp_ratemask", 1) for spec in specs)
         self.logs = any(name.endswith(".log_martians") for spec in specs for name in spec.sysctls)
         self.numbers = InitialNumbers()
+        self.paths = paths
+        self.ports = Ports(_rules_of(network.scenario))
         self.listeners = [Listeners(name, machine.namespace, machine.spec.listen) for name, machine in machines.items()]
         self.queues = [
             QueueListeners(name, machine.namespace, machine.spec.queues) for name, machine in machines.items()
@@ -132,7 +148,7 @@ class _Run:
     def steps(self, *, age: bool) -> Iterator[Step]:
         list(self.probes.read())
         redirected: set[str] = set()
-        for step in self.network.scenario.steps:
+        for number, step in enumerate(self.network.scenario.steps):
             if self.paced:
                 _next_tick()
             if self.logs:
@@ -160,6 +176,10 @@ class _Run:
                 if isinstance(event, Sent) and self._is_own(event) and event.number != written:
                     self.numbers.learn(event.host, event.packet)
             _logged.extend(time.monotonic() for event in done.events if isinstance(event, Logged))
+            if number < len(self.paths):
+                self.ports.learn(
+                    self.paths[number], [event.row() for event in done.events if isinstance(event, Passed)]
+                )
             yield done
 
     def _is_own(self, sent: Sent) -> bool:
@@ -202,7 +222,8 @@ class _Run:
 
     def _send(self, step: PacketStep) -> Iterator[Received | Refused]:
         if step.dev is not None:
-            self.network.outside.send(step.host, step.dev, self.numbers.translate(step.host, step.data))
+            data = self.numbers.translate(step.host, self._with_real_ports(step.data))
+            self.network.outside.send(step.host, step.dev, data)
             with contextlib.suppress(MalformedPacket):
                 yield Received(0, step.host, step.dev, Packet.from_bytes(step.data))
             return
@@ -213,6 +234,17 @@ class _Run:
             sender.send(data)
         except OSError as error:
             yield Refused(0, step.host, errorcode[error.errno or 0])
+
+    def _with_real_ports(self, data: bytes) -> bytes:
+        """What answers a packet whose port NAT has chosen at random goes to the port that it has here."""
+        if not self.ports:
+            return data
+        try:
+            packet = Packet.from_bytes(data)
+        except MalformedPacket:
+            return data
+        other = self.ports.real_packet(packet)
+        return data if other is packet else other.to_bytes()
 
     def _settle(self, recorder: Recorder) -> None:
         """Reads until a marker has crossed every link and nothing more came, then once more after a quiet period.
@@ -228,7 +260,8 @@ class _Run:
             recorder.add(events)
             recorder.add_frames(frames)
             recorder.received += received
-            answered = sum(queues.serve() for queues in self.queues)
+            answered = [answer for queues in self.queues for answer in queues.serve()]
+            recorder.refused += answered.count(Verdict.DROP)
             if events or frames or received or answered or (self.peers and self.network.neighbours.give_up()):
                 quiet = self.quiet
             elif self.probes.sees_drops and recorder.awaits(self.peers):
@@ -238,6 +271,12 @@ class _Run:
                 quiet = 0.0
             else:
                 return
+
+
+def _rules_of(scenario: Scenario) -> str:
+    """The text of all rules that there are, or will be."""
+    commands = [step.command for step in scenario.steps if isinstance(step, RunStep)]
+    return "\n".join([*(spec.iptables for spec in scenario.hosts.values()), *commands])
 
 
 def _next_tick() -> None:

@@ -14,8 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import ParamSpec, TypeVar
 
+from netlab.iptables.extension import Variant
+from netlab.kernel.compare import Json
 from netlab.kernel.namespaces import become_root_of_own_users, die_with_parent
-from netlab.kernel.rules import Variant
 from netlab.names import NetlabError
 from netlab.scenario import Scenario
 from netlab.trace import Trace
@@ -38,16 +39,29 @@ class Worker:
             arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True
         )
 
-    def run(self, scenario: Scenario, *, max_wait: float = 10.0, age: bool = False, legacy: bool = False) -> Trace:
+    def run(
+        self,
+        scenario: Scenario,
+        *,
+        max_wait: float = 10.0,
+        age: bool = False,
+        legacy: bool = False,
+        like: Json | None = None,
+    ) -> Trace:
         """The trace of a scenario on the kernel: see `netlab.kernel.run.run`.
+
+        With `legacy` iptables-legacy loads the rules; `like` is the simulator's trace of the same scenario.
 
         Raises:
             NetlabError: the kernel refuses something in it, or cannot be asked here.
         """
         from netlab.kernel.run import run
 
+        paths = [step["path"] for step in like["steps"]] if like else []
         variant: Variant = "legacy" if legacy else "nft"
-        return self.call(run, scenario, max_wait=max_wait, privileged=self._privileged, age=age, variant=variant)
+        return self.call(
+            run, scenario, max_wait=max_wait, privileged=self._privileged, age=age, variant=variant, paths=paths
+        )
 
     def call(self, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """What a function returns when it is called in the worker, where it can make namespaces.

@@ -1,0 +1,185 @@
+"""Ports that NAT chooses at random: which one the kernel took where the simulator took another.
+
+Only what may differ is taken for such a choice. Where a source's port had to change, both worlds have left it, for
+ports of the same class: below 512, below 1024, or above (nf_nat_l4proto_unique_tuple in net/netfilter/nf_nat_core.c).
+Where the rules name a range, both have taken a port out of it; and what a rule names alone is no range. A pair that has
+been seen once holds for that flow to the end, in both directions, so a port taken twice shows.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from netlab.addresses import parse_address
+from netlab.conntrack.text import Line
+from netlab.conntrack.tuples import FlowTuple
+from netlab.names import PROTOCOL_NAMES, Proto
+from netlab.packet import OFFSET, Packet
+
+Row = Mapping[str, Any]
+
+_RANGE = re.compile(r"--to-(?:source|destination) \S*?:(\d+)(?:-(\d+))?|--to-ports (\d+)(?:-(\d+))?")
+_AT_RANDOM = re.compile(r"--random\b")
+_CHECKSUM_AT: Final = {Proto.TCP: 16, Proto.UDP: 6, Proto.ICMP: 2}
+_ECHOES: Final = (8, 0)
+
+
+class Flow(NamedTuple):
+    """One direction of a flow. Of echoes both ports are their id."""
+
+    proto: int
+    src: int
+    sport: int
+    dst: int
+    dport: int
+
+    @property
+    def reversed(self) -> "Flow":
+        return Flow(self.proto, self.dst, self.dport, self.src, self.sport)
+
+
+class Ports:
+    """The flows of one scenario that have other ports in the kernel than in the simulator.
+
+    `rules` is the text of all rules.
+    """
+
+    def __init__(self, rules: str) -> None:
+        found = [[int(number) for number in numbers if number] for numbers in _RANGE.findall(rules)]
+        self._ranges = [range(numbers[0], numbers[-1] + 1) for numbers in found]
+        self._at_random = _AT_RANDOM.search(rules) is not None
+        self._simulated: dict[Flow, Flow] = {}
+        self._real: dict[Flow, Flow] = {}
+
+    def __bool__(self) -> bool:
+        """Whether any port differs."""
+        return bool(self._real)
+
+    def learn(self, simulated: Iterable[Row], real: Iterable[Row]) -> None:
+        """Take note of the choices that the paths of one step show, in the simulator and in the kernel."""
+        before: dict[tuple[int, str], Flow] = {}
+        for mine, theirs in zip(simulated, real, strict=False):
+            one, other = _flow_of(mine), _flow_of(theirs)
+            if one is None or other is None or mine["hook"] != theirs["hook"]:
+                continue
+            place = mine["packet"], mine["host"]
+            if one != other and self._simulated.get(other) != one and self._may_differ(one, other, before.get(place)):
+                self._pair(one, other)
+            before[place] = one
+
+    def _pair(self, one: Flow, other: Flow) -> None:
+        for mine, theirs in ((one, other), (one.reversed, other.reversed)):
+            if mine not in self._real and theirs not in self._simulated:
+                self._real[mine], self._simulated[theirs] = theirs, mine
+
+    def _may_differ(self, one: Flow, other: Flow, before: Flow | None) -> bool:
+        if (one.proto, one.src, one.dst) != (other.proto, other.src, other.dst):
+            return False
+        was = before.sport if before else None
+        if one.proto == Proto.ICMP:  # every id is as good as another
+            return was is not None and (self._at_random or was not in (one.sport, other.sport))
+        return self._is_choice(one.sport, other.sport, was) and (
+            one.dport == other.dport or self._from_a_range(one.dport, other.dport)
+        )
+
+    def _is_choice(self, mine: int, theirs: int, before: int | None) -> bool:
+        """Whether a source's port may have become either of these."""
+        if mine == theirs or self._from_a_range(mine, theirs):
+            return True
+        if before is None or any((mine in one) != (theirs in one) for one in self._ranges):
+            return False
+        left = self._at_random or before not in (mine, theirs)
+        return left and _class_of(mine) == _class_of(theirs) == _class_of(before)
+
+    def _from_a_range(self, mine: int, theirs: int) -> bool:
+        return any(mine in one and theirs in one for one in self._ranges)
+
+    # ---------------------------------------------------------------- from one world to the other
+
+    def simulated_rows(self, rows: Sequence[Row]) -> list[Row]:
+        """Rows of the kernel's path with the simulator's ports."""
+        return [self._simulated_row(row) for row in rows]
+
+    def _simulated_row(self, row: Row) -> Row:
+        flow = _flow_of(row)
+        if flow is None or (mine := self._simulated.get(flow)) is None:
+            return row
+        changed = {"id": mine.sport} if flow.proto == Proto.ICMP else {"sport": mine.sport, "dport": mine.dport}
+        return {**row, **changed}
+
+    def simulated_packet(self, packet: Packet) -> Packet:
+        """A packet of the kernel's with the simulator's ports, also in what it quotes."""
+        return _translated(packet, self._simulated)
+
+    def real_packet(self, packet: Packet) -> Packet:
+        """A packet meant for the simulator with the kernel's ports, also in what it quotes."""
+        return _translated(packet, self._real)
+
+    def simulated_entry(self, line: Line) -> Line:
+        """An entry of the kernel's with the simulator's ports."""
+        return line.with_(original=self._simulated_tuple(line.original), reply=self._simulated_tuple(line.reply))
+
+    def _simulated_tuple(self, flow: FlowTuple) -> FlowTuple:
+        proto, icmp = flow.proto, flow.proto == Proto.ICMP
+        mine = self._simulated.get(Flow(proto, flow.saddr, flow.sport, flow.daddr, flow.sport if icmp else flow.dport))
+        if mine is None:
+            return flow
+        return flow._replace(sport=mine.sport) if icmp else flow._replace(sport=mine.sport, dport=mine.dport)
+
+
+def _class_of(port: int) -> int:
+    return 0 if port < 512 else 1 if port < 1024 else 2
+
+
+def _flow_of(row: Row) -> Flow | None:
+    proto = PROTOCOL_NAMES.get(row["proto"], 0)
+    if proto == Proto.ICMP:
+        ports = (row["id"], row["id"]) if row.get("type") in _ECHOES else (None, None)
+    else:
+        ports = row["sport"], row["dport"]
+    sport, dport = ports
+    if sport is None or dport is None:
+        return None
+    return Flow(proto, parse_address(row["src"]), sport, parse_address(row["dst"]), dport)
+
+
+def _translated(packet: Packet, flows: Mapping[Flow, Flow]) -> Packet:
+    """The packet with the ports that its flow has in the other world, and a checksum that is as right as it was."""
+    if quoted := packet.quoted:
+        inner = _translated(quoted, flows)
+        if inner is quoted:
+            return packet
+        message = packet.payload[:8] + inner.to_bytes()
+        return packet._replace(payload=_adjusted(packet.payload, message, _CHECKSUM_AT[Proto.ICMP]))
+    payload, icmp = packet.payload, packet.proto == Proto.ICMP
+    if packet.frag & OFFSET or packet.proto not in _CHECKSUM_AT or len(payload) < 8:
+        return packet
+    if icmp and payload[0] not in _ECHOES:
+        return packet
+    ports = (payload[4:6], payload[4:6]) if icmp else (payload[:2], payload[2:4])
+    sport, dport = (int.from_bytes(one, "big") for one in ports)
+    other = flows.get(Flow(packet.proto, packet.saddr, sport, packet.daddr, dport))
+    if other is None:
+        return packet
+    if icmp:
+        changed = payload[:4] + other.sport.to_bytes(2, "big") + payload[6:]
+    else:
+        changed = other.sport.to_bytes(2, "big") + other.dport.to_bytes(2, "big") + payload[4:]
+    return packet._replace(payload=_adjusted(payload, changed, _CHECKSUM_AT[Proto(packet.proto)]))
+
+
+def _adjusted(before: bytes, after: bytes, at: int) -> bytes:
+    """The changed payload, its checksum (which stands at `at`) changed by as much (RFC 1624)."""
+    check = int.from_bytes(before[at : at + 2], "big")
+    if len(after) < at + 2 or (at == _CHECKSUM_AT[Proto.UDP] and not check):
+        return after  # quoted in part, or none was sent
+    total = ~check & 0xFFFF
+    for place in range(0, len(before) - 1, 2):
+        old, new = (int.from_bytes(one[place : place + 2], "big") for one in (before, after))
+        total += (~old & 0xFFFF) + new
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    check = ~total & 0xFFFF
+    if at == _CHECKSUM_AT[Proto.UDP]:
+        check = check or 0xFFFF
+    return after[:at] + check.to_bytes(2, "big") + after[at + 2 :]
