@@ -13,6 +13,7 @@ from netlab.addresses import InterfaceAddress
 from netlab.conntrack.command import conntrack
 from netlab.conntrack.options import Output
 from netlab.host import Host
+from netlab.iptables.set_command import ipset
 from netlab.names import NetlabError
 from netlab.route_text import delete_route, delete_rule, parse_route, parse_rule
 from netlab.routing import Fib
@@ -99,6 +100,10 @@ def _conntrack(host: Host, words: list[str]) -> Output:
     return conntrack(host, words[1:])
 
 
+def _ipset(host: Host, words: list[str]) -> Output:
+    return ipset(host, words[1:])
+
+
 def _ip(host: Host, words: list[str]) -> Output:
     what, action, rest = _ip_call(words)
     _IP[what, action](host.fib, " ".join(rest))
@@ -130,5 +135,5 @@ def _sysctl(host: Host, words: list[str]) -> Output:
 
 
 _DOING: Final[dict[str, Callable[[Host, list[str]], Output]]] = {
-    "conntrack": _conntrack, "ip": _ip, "sysctl": _sysctl,
+    "conntrack": _conntrack, "ip": _ip, "ipset": _ipset, "sysctl": _sysctl,
 }  # fmt: skip

@@ -1,10 +1,13 @@
 """A scenario in the simulated world."""
 
+from functools import partial
+
 from netlab.conntrack.text import line_of
 from netlab.conntrack.track import Conntrack
 from netlab.hooks import Answer, HookState
 from netlab.host import Host
 from netlab.iptables.extension import Variant
+from netlab.iptables.set_command import restore as restore_sets
 from netlab.iptables.words import RuleError
 from netlab.names import NetlabError
 from netlab.packet import Packet
@@ -48,7 +51,7 @@ def build(scenario: Scenario, variant: Variant = "nft") -> Network:
 
 def _load(scenario: Scenario, spec: HostSpec, host: Host) -> None:
     """Its sets first, which its rules may ask."""
-    for what, restore in (("iptables", host.firewall.restore),):
+    for what, restore in (("ipsets", partial(restore_sets, host.sets)), ("iptables", host.firewall.restore)):
         try:
             if text := getattr(spec, what):
                 restore(text)
