@@ -1,6 +1,7 @@
 """IPv4 addresses as plain integers inside, as dotted text outside."""
 
 from functools import lru_cache
+from hashlib import blake2b
 from socket import inet_ntoa
 from typing import NamedTuple
 
@@ -33,6 +34,18 @@ def format_address(address: int) -> str:
 def mask_of(length: int) -> int:
     """The netmask of a prefix length in bits: 24 -> 255.255.255.0 as an integer."""
     return (0xFFFFFFFF << 32 - length) & 0xFFFFFFFF
+
+
+@lru_cache(maxsize=65536)
+def mac_address(host: str, dev: str) -> str:
+    """The MAC address of a host's interface: one of those that anybody may give out, made from both names."""
+    digest = blake2b(f"{host}:{dev}".encode(), digest_size=5).digest()
+    return ":".join(f"{octet:02x}" for octet in b"\2" + digest)
+
+
+def outside_mac(host: str, dev: str) -> str:
+    """The MAC address of whoever sends frames into an interface that no link of the scenario leads to."""
+    return mac_address(host, f"outside {dev}")
 
 
 class Prefix(NamedTuple):

@@ -8,6 +8,7 @@ starts anew whenever the rules are loaded.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
+from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 from netlab.conntrack.track import Conntrack
@@ -19,6 +20,7 @@ from netlab.nat.nat import Nat
 from netlab.packet import Packet
 
 if TYPE_CHECKING:
+    from netlab.iptables.matches.recent import RecentTables
     from netlab.iptables.sets import Sets
 
 
@@ -36,6 +38,8 @@ class Rules(Protocol):
     host: Machine
     variant: Variant
     sets: "Sets"
+    recent: "RecentTables"
+    random: Random
 
     def tracker(self) -> Conntrack:
         """The host's connection tracking, switched on if it was not."""

@@ -7,6 +7,7 @@ it, wherever that rule stands, and off with the last.
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from html import escape
+from random import Random
 from typing import Final
 
 from netlab.conntrack.track import Conntrack
@@ -15,6 +16,7 @@ from netlab.iptables.check import check
 from netlab.iptables.compile import Program, compile_table
 from netlab.iptables.engine import BoundChain, Functions, bind, walk
 from netlab.iptables.extension import Variant
+from netlab.iptables.matches.recent import RecentMatch, RecentTables
 from netlab.iptables.model import TABLES, Rule, Ruleset, Table
 from netlab.iptables.restore import restore
 from netlab.iptables.save import save
@@ -53,6 +55,8 @@ class Firewall:
         self.variant = variant
         self.ruleset = Ruleset()
         self.sets = Sets(lambda: host.wires.clock.now, self._references)
+        self.recent = RecentTables(host)
+        self.random = Random(f"rules of {host.name}")
         self._hooks = hooks
         self._track = track
         self._nat = nat
@@ -107,6 +111,7 @@ class Firewall:
         if tracked and (translating := functions.get("nat")):
             self._registered += self._nat().attach({hook: function for hook, function, _, _ in translating})
         self.ruleset, self._bound = ruleset, kept
+        self.recent.keep(match.table for rule in rules for match in rule.matches if isinstance(match, RecentMatch))
 
     def _references(self, name: str) -> int:
         """How often rules in force name that set."""

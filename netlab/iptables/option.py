@@ -234,16 +234,14 @@ def _masked(text: str) -> Masked:
     A host's name is refused: what it stands for would depend on who is asked, and when.
     """
     host, slash, bits = text.rpartition("/") if "/" in text else (text, "", "")
-    address = _numbers(host)
+    address = parse_numbers(host)
     if address is None:
         what = ": netlab asks no name server" if host[:1].isalpha() else ""
         raise NetlabError(f"host/network `{host}' not found{what}")
     mask: int | None = 0xFFFFFFFF
     if slash:
-        length = c_number(bits)
-        mask = (
-            mask_of(length) if length is not None and length <= 32 else _numbers(bits) if bits.count(".") == 3 else None
-        )
+        length, dotted = c_number(bits), parse_numbers(bits) if bits.count(".") == 3 else None
+        mask = mask_of(length) if length is not None and length <= 32 else dotted
     if mask is None:
         raise NetlabError(f"invalid mask `{bits}' specified")
     return Masked(address & mask, mask)
@@ -252,8 +250,8 @@ def _masked(text: str) -> Masked:
 _OCTETS: Final[dict[str, int | None]] = {str(number): number for number in range(256)}
 
 
-def _numbers(text: str) -> int | None:
-    """`10.1.2.3`, `10.1` (the rest is 0), `0x0a.010.0.0`; None for anything else."""
+def parse_numbers(text: str) -> int | None:
+    """An address of one to four numbers: `10.1.2.3`, `10.1` (the rest is 0), `0x0a.010.0.0`; None for anything else."""
     octets = [_OCTETS.get(part, -1) for part in text.split(".")]
     if -1 in octets:
         octets = [c_number(part) for part in text.split(".")]

@@ -197,7 +197,8 @@ class ConntrackMatch(TrackingMatch):
 
     def listed(self, numeric: bool = True) -> str:
         """As `iptables -L` prints it."""
-        return " ".join(self.words()).replace("--", "")
+        text = " ".join(self.words()).replace("--", "")
+        return text if numeric else text.replace(" 0.0.0.0/0", " anywhere")
 
 
 def seconds_left(entry: Entry, now: float) -> int:

@@ -1,0 +1,121 @@
+"""How many connections a host or a network has open (xt_connlimit.c, nf_conncount.c)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from netlab.addresses import mask_of, parse_length
+from netlab.conntrack.entry import Entry
+from netlab.conntrack.track import Conntrack
+from netlab.conntrack.tuples import FlowTuple, tuple_of
+from netlab.hooks import HookState
+from netlab.iptables.extension import HotDrop, Rules, Test, match
+from netlab.iptables.matches.conntrack import TrackingMatch
+from netlab.iptables.option import Is, Kind, Option, number
+from netlab.names import NetlabError, TcpState
+from netlab.packet import Packet
+
+MOST_GIVEN_UP: Final = 64  # connections at one go (CONNCOUNT_GC_MAX_COLLECT)
+CLOSED: Final = frozenset({TcpState.TIME_WAIT, TcpState.CLOSE})
+
+
+class Limit(NamedTuple):
+    """A number of connections, and whether more than that are meant, or so many at most."""
+
+    connections: int
+    above: bool
+
+
+_COUNT: Final = number(32)
+
+
+@match
+@dataclass(frozen=True)
+class ConnlimitMatch(TrackingMatch):
+    """`-m connlimit --connlimit-above 3`: the source, or its network of `--connlimit-mask` bits, has more than three.
+
+    The connections are those that came to this very rule and are in conntrack's table still; the packet's own counts.
+    """
+
+    name = "connlimit"
+    options = (
+        Option(("--connlimit-upto",), "limit", (Kind(lambda text: Limit(_COUNT.parse(text), False)),), negatable=True),
+        Option(("--connlimit-above",), "limit", (Kind(lambda text: Limit(_COUNT.parse(text), True)),), negatable=True),
+        Option(("--connlimit-mask",), "length", (Kind(lambda text: parse_length(text, text)),)),
+        Option(("--connlimit-saddr",), "side", value="saddr"),
+        Option(("--connlimit-daddr",), "side", value="daddr"),
+    )
+
+    limit: Is[Limit] | None = None
+    length: int = 32
+    side: str = "saddr"
+
+    def __post_init__(self) -> None:
+        """Not above is up to, and the other way round."""
+        if self.limit and self.limit.negated:
+            connections, above = self.limit.value
+            object.__setattr__(self, "limit", Is(Limit(connections, not above)))
+
+    def completed(self) -> None:
+        """The limit must be given.
+
+        Raises:
+            NetlabError: it is not.
+        """
+        if self.limit is None:
+            raise NetlabError('You must specify "--connlimit-above" or "--connlimit-upto"')
+
+    def words(self) -> Iterator[str]:
+        """Its options as iptables-save prints them."""
+        assert self.limit is not None
+        connections, above = self.limit.value
+        yield from ("--connlimit-above" if above else "--connlimit-upto", str(connections))
+        yield from ("--connlimit-mask", str(self.length), f"--connlimit-{self.side}")
+
+    def bind(self, rules: Rules) -> Test:
+        """Counts; a packet that belongs to no flow counts by its own addresses and ports, if it has some."""
+        assert self.limit is not None
+        connections, above = self.limit.value
+        mask, source = mask_of(self.length), self.side == "saddr"
+        tracker = rules.tracker()
+        counted: dict[int, list[FlowTuple]] = {}
+
+        def test(packet: Packet, state: HookState) -> bool:
+            entry = state.skb.ct
+            flow = entry.original if entry else tuple_of(packet)
+            if flow is None:
+                raise HotDrop
+            key = (packet.saddr if source else packet.daddr) & mask
+            flows = counted[key] = with_flow(counted.get(key, []), flow, tracker)
+            return (len(flows) > connections) is above
+
+        return test
+
+    def listed(self, numeric: bool = True) -> str:
+        """As `iptables -L` prints it."""
+        assert self.limit is not None
+        connections, above = self.limit.value
+        return f"#conn {'src' if self.side == 'saddr' else 'dst'}/{self.length} {'>' if above else '<='} {connections}"
+
+
+def with_flow(flows: list[FlowTuple], flow: FlowTuple, tracker: Conntrack) -> list[FlowTuple]:
+    """The flows without those that are over, with this one (__nf_conncount_add).
+
+    Flows that this one stands in front of are not looked at, nor are any more when many had to go. The kernel looks
+    only once in each tick of its clock; here every packet has a tick of its own.
+    """
+    kept: list[FlowTuple] = []
+    for at, one in enumerate(flows):
+        if at - len(kept) > MOST_GIVEN_UP:
+            return [*kept, *flows[at:], flow]
+        entry = tracker.table.find(one, tracker.now)
+        if entry is not None and one == flow:
+            return [*kept, *flows[at:]]
+        if entry is not None and not is_over(entry):
+            kept.append(one)
+    return [*kept, flow]
+
+
+def is_over(entry: Entry) -> bool:
+    """Whether a connection has been closed already."""
+    return entry.state in CLOSED
