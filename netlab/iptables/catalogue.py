@@ -11,3 +11,8 @@ UNSUPPORTED_TARGETS: Final = frozenset({
     "AUDIT", "CLASSIFY", "CLUSTERIP", "CONNSECMARK", "ECN", "HMARK", "IDLETIMER", "LED", "NAT", "RATEEST",
     "SECMARK", "SYNPROXY", "TCPOPTSTRIP", "TEE", "TPROXY", "ULOG",
 })  # fmt: skip
+UNSUPPORTED_OPTIONS: Final = frozenset({
+    "--update-counters", "--update-subcounters", "--packets-eq", "--packets-lt", "--packets-gt", "--bytes-eq",
+    "--bytes-lt", "--bytes-gt", "--nflog-range",
+})  # fmt: skip
+"""Options of extensions that netlab has without them."""

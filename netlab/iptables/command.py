@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 from netlab.conntrack.options import Output
+from netlab.iptables.call import Call
 from netlab.iptables.edit import edit
 from netlab.iptables.listing import Columns, described, list_table
 from netlab.iptables.model import TABLES, Chain, Ruleset, Table
-from netlab.iptables.parse import Call, parse
+from netlab.iptables.parse import parse
 from netlab.iptables.restore import in_use, restore
 from netlab.iptables.save import in_order, list_rules, save
 from netlab.iptables.words import RuleError, Word

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
+from netlab.iptables.call import Call
 from netlab.iptables.catalogue import UNSUPPORTED_TARGETS
 from netlab.iptables.extension import TARGETS
 from netlab.iptables.model import LONGEST_CHAIN, Chain, Counters, Jump, Rule, Table
-from netlab.iptables.parse import Call
 from netlab.iptables.words import Place, RuleError
 from netlab.names import Verdict
 

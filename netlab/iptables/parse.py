@@ -5,103 +5,26 @@ shortened while they stay unique, and what may follow depends on what stands bef
 their own options along, and the first unknown option behind `-p NAME` loads the match of that protocol.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
 from itertools import product
-from typing import Any, Final
+from typing import Final
 
 from netlab.iptables import matches as _matches
 from netlab.iptables import targets as _targets
 from netlab.iptables.base import Base
-from netlab.iptables.catalogue import UNSUPPORTED_MATCHES, UNSUPPORTED_TARGETS
-from netlab.iptables.extension import MATCHES, TARGETS, Extension, Match, Target
+from netlab.iptables.call import COMMANDS, FLAGS, LETTERS, LISTS, NAMES, START, WITH_CHAIN, WITH_NUMBER, WITH_RULE, Call
+from netlab.iptables.catalogue import UNSUPPORTED_MATCHES, UNSUPPORTED_OPTIONS, UNSUPPORTED_TARGETS
+from netlab.iptables.extension import MATCHES, TARGETS, Match, Target
+from netlab.iptables.loaded import Loaded
 from netlab.iptables.model import LONGEST_CHAIN, Counters, Jump, Rule
 from netlab.iptables.option import Is, Masked, Option, c_number, protocol_of
 from netlab.iptables.words import Place, RuleError, Word
 from netlab.names import NetlabError
 
-__all__ = ["COMMANDS", "Call", "parse"]
-
-START: Final = Place(1, 1)
 _KNOWN = _matches, _targets  # importing them has made all extensions known
 
-COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
-    "append": ("-A", "--append"),
-    "delete": ("-D", "--delete"),
-    "check": ("-C", "--check"),
-    "insert": ("-I", "--insert"),
-    "replace": ("-R", "--replace"),
-    "list": ("-L", "--list"),
-    "list-rules": ("-S", "--list-rules"),
-    "flush": ("-F", "--flush"),
-    "zero": ("-Z", "--zero"),
-    "new-chain": ("-N", "--new-chain"),
-    "delete-chain": ("-X", "--delete-chain"),
-    "rename-chain": ("-E", "--rename-chain"),
-    "policy": ("-P", "--policy"),
-    "version": ("-V", "--version"),
-}
-FLAGS: Final[Mapping[str, tuple[str, ...]]] = {
-    "numeric": ("-n", "--numeric"),
-    "verbose": ("-v", "--verbose"),
-    "exact": ("-x", "--exact"),
-    "line-numbers": ("--line-numbers",),
-    "ipv4": ("-4", "--ipv4"),
-    "ipv6": ("-6", "--ipv6"),
-}
-OTHERS: Final[Mapping[str, tuple[str, ...]]] = {
-    "table": ("-t", "--table"),
-    "match": ("-m", "--match"),
-    "jump": ("-j", "--jump"),
-    "goto": ("-g", "--goto"),
-    "set-counters": ("-c", "--set-counters"),
-    "wait": ("-w", "--wait"),
-    "wait-interval": ("-W", "--wait-interval"),
-    "modprobe": ("-M", "--modprobe"),
-}
-"""What is no command and asks nothing of a packet; only `-w` may stand without its value."""
-
-_NAMES: Final[dict[str, str]] = {
-    spelling: name for group in (COMMANDS, FLAGS, OTHERS) for name, spellings in group.items() for spelling in spellings
-}
 _BASE: Final = {spelling: option for option in Base.options for spelling in option.names}
-_ONE_CHAIN: Final = frozenset({"append", "delete", "check", "insert", "replace", "new-chain", "rename-chain", "policy"})
-_RULES: Final = frozenset({"append", "delete", "check", "insert", "replace"})
-_LISTS: Final = frozenset({"list", "list-rules"})
-_NUMBERED: Final = frozenset({"delete", "insert", "replace", "list", "list-rules", "zero"})
-_LETTER: Final = {
-    "source": "s", "destination": "d", "proto": "p", "dev_in": "i", "dev_out": "o", "fragment": "f", "jump": "j",
-    "goto": "j", "set-counters": "c", "numeric": "n", "exact": "x", "line-numbers": "0",
-}  # fmt: skip
 _ANY: Final = {"proto": Is(0), "dev_in": Is("+"), "dev_out": Is("+")}  # asks nothing, and is not kept
-_NO_WAY_OUT: Final = {"PREROUTING": "dev_out", "INPUT": "dev_out", "OUTPUT": "dev_in", "POSTROUTING": "dev_in"}
-
-
-@dataclass
-class Call:
-    """A command line, read.
-
-    Attributes:
-        command: its long name, `append` for -A; `""` for a line that is IPv6's alone, which iptables-restore skips.
-        chain: the one that is meant; None for all.
-        number: of a rule, from 1.
-        name: the new name of a chain, or a policy.
-        rules: one for each pair of a source and a destination address.
-        zero: counters are to be zeroed, too (`-L -Z`).
-        flags: of `numeric`, `verbose`, `exact`, `line-numbers`.
-    """
-
-    command: str = ""
-    chain: str | None = None
-    number: int | None = None
-    name: str | None = None
-    table: str | None = None
-    rules: list[Rule] = field(default_factory=list)
-    zero: bool = False
-    flags: set[str] = field(default_factory=set)
-    place: Place = START
-    chain_place: Place | None = None
 
 
 def parse(words: Sequence[Word]) -> Call:
@@ -113,48 +36,6 @@ def parse(words: Sequence[Word]) -> Call:
     return _Reader(words).read()
 
 
-class _Slot:
-    """An extension that is being read: what its options have said so far."""
-
-    __slots__ = ("cls", "options", "place", "said", "values")
-
-    def __init__(self, cls: type[Extension], place: Place) -> None:
-        self.cls = cls
-        self.place = place
-        self.options = _options(cls)
-        self.values: dict[str, Any] = {}
-        self.said: dict[str, str] = {}
-
-    def build(self) -> Any:
-        """The extension.
-
-        Raises:
-            RuleError: something is missing.
-        """
-        cls: Any = self.cls
-        try:
-            return _built(cls, tuple(self.values.items()))
-        except NetlabError as problem:
-            raise RuleError(str(problem), self.place) from None
-
-
-@lru_cache(maxsize=4096)
-def _built(cls: Any, values: tuple[tuple[str, Any], ...]) -> Extension:
-    """An extension, complete. Many rules of a file say the same: they share it."""
-    extension: Extension = cls(**dict(values))
-    extension.completed()
-    return extension
-
-
-_OPTIONS: dict[type[Extension], dict[str, Option]] = {}
-
-
-def _options(cls: type[Extension]) -> dict[str, Option]:
-    if cls not in _OPTIONS:
-        _OPTIONS[cls] = {spelling: option for option in cls.options for spelling in option.names}
-    return _OPTIONS[cls]
-
-
 class _Reader:
     """Reads the words of one command line from left to right."""
 
@@ -162,9 +43,9 @@ class _Reader:
         self.words = words
         self.at = 0
         self.call = Call()
-        self.base = _Slot(Base, START)
-        self.slots: list[_Slot] = []
-        self.target: _Slot | Jump | None = None
+        self.base = Loaded(Base, START)
+        self.slots: list[Loaded] = []
+        self.target: Loaded | Jump | None = None
         self.counters: Counters | None = None
         self.given: dict[str, Place] = {}
         self.protocol_loaded = False
@@ -200,8 +81,8 @@ class _Reader:
         text = word.text
         if text in _BASE:
             self._base(text, _BASE[text], word, None, negation)
-        elif text in _NAMES:
-            self._own(_NAMES[text], text, word, None, negation)
+        elif text in NAMES:
+            self._own(NAMES[text], text, word, None, negation)
         elif text.startswith("--"):
             self._long(word, negation)
         else:
@@ -213,13 +94,13 @@ class _Reader:
         for position, letter in enumerate(letters):
             name, attached = f"-{letter}", letters[position + 1 :]
             place = Place(word.line, word.column + position)
-            if name in _NAMES and _NAMES[name] in FLAGS:
-                self._own(_NAMES[name], name, word, None, negation)
+            if name in NAMES and NAMES[name] in FLAGS:
+                self._own(NAMES[name], name, word, None, negation)
                 continue
             if name == "-f":
                 self._base(name, _BASE[name], word, None, negation)
                 continue
-            if name not in _NAMES and name not in _BASE:
+            if name not in NAMES and name not in _BASE:
                 raise RuleError(f'unknown option "{word.text}"', word.place)
             if attached and (name in _BASE or name == "-j"):
                 raise _no_blank(word.text, place)
@@ -227,7 +108,7 @@ class _Reader:
             if name in _BASE:
                 self._base(name, _BASE[name], word, value, negation)
             else:
-                self._own(_NAMES[name], name, word, value, negation)
+                self._own(NAMES[name], name, word, value, negation)
             return
 
     def _long(self, word: Word, negation: Word | None) -> None:
@@ -237,7 +118,7 @@ class _Reader:
         if found is None:
             found = self._find_in_protocol(name)
         if found is None:
-            raise RuleError(f'unknown option "{word.text}"', word.place)
+            raise self._unknown(word, name)
         slot, option = found
         if isinstance(option, str):
             if value and (option in FLAGS or option in ("jump", "goto")):
@@ -254,25 +135,25 @@ class _Reader:
         else:
             self._extension(slot, option, word, value, negation)
 
-    def _find(self, name: str) -> tuple[_Slot | None, Option | str] | None:
+    def _find(self, name: str) -> tuple[Loaded | None, Option | str] | None:
         """The option of that name, or of the only one that begins so; of two the one that was loaded last."""
         if name in _BASE:
             return None, _BASE[name]
-        if name in _NAMES:
-            return None, _NAMES[name]
-        slots = [self.target, *reversed(self.slots)] if isinstance(self.target, _Slot) else self.slots[::-1]
+        if name in NAMES:
+            return None, NAMES[name]
+        slots = [self.target, *reversed(self.slots)] if isinstance(self.target, Loaded) else self.slots[::-1]
         for slot in slots:
             if name in slot.options:
                 return slot, slot.options[name]
-        found: list[tuple[_Slot | None, Option | str]] = [
-            (None, what) for names in (_BASE, _NAMES) for full, what in names.items() if full.startswith(name)
+        found: list[tuple[Loaded | None, Option | str]] = [
+            (None, what) for names in (_BASE, NAMES) for full, what in names.items() if full.startswith(name)
         ]
         for slot in slots:
             found += [(slot, option) for full, option in slot.options.items() if full.startswith(name)]
         different = {(id(slot), option if isinstance(option, str) else id(option)) for slot, option in found}
         return found[0] if len(different) == 1 else None
 
-    def _find_in_protocol(self, name: str) -> tuple[_Slot | None, Option | str] | None:
+    def _find_in_protocol(self, name: str) -> tuple[Loaded | None, Option | str] | None:
         """What the match of the protocol behind -p knows by that name: it is loaded now, if it is not yet there."""
         proto: Is[int] | None = self.base.values.get("proto")
         if proto is None or self.protocol_loaded:
@@ -283,8 +164,13 @@ class _Reader:
         if match not in MATCHES or any(slot.cls is MATCHES[match] for slot in self.slots):
             return None
         self.protocol_loaded = True
-        self.slots.append(_Slot(MATCHES[match], self.given["proto"]))
+        self.slots.append(Loaded(MATCHES[match], self.given["proto"]))
         return self._find(name)
+
+    def _unknown(self, word: Word, name: str) -> RuleError:
+        if name in UNSUPPORTED_OPTIONS:
+            return _unsupported("option", name, word.place)
+        return RuleError(f'unknown option "{word.text}"', word.place)
 
     def _value(self, option: Word, attached: Word | None) -> Word:
         """The word behind an option, whatever it is."""
@@ -328,29 +214,23 @@ class _Reader:
 
     def _once(self, name: str, word: Word) -> None:
         if name in self.given:
-            raise RuleError(f"multiple -{_LETTER.get(name, name)} flags not allowed", word.place)
+            raise RuleError(f"multiple -{LETTERS.get(name, name)} flags not allowed", word.place)
         self.given[name] = word.place
 
-    def _extension(self, slot: _Slot, option: Option, word: Word, attached: Word | None, negation: Word | None) -> None:
-        cls, shown = slot.cls.name, option.names[0]
-        if negation and not option.negatable:
-            raise RuleError(f'{cls}: option "{shown}" cannot be inverted.', negation.place)
-        if option.field in slot.said:
-            before = slot.said[option.field]
-            problem = "can only be used once" if before == shown else f'cannot be used together with "{before}"'
-            raise RuleError(f'{cls}: option "{shown}" {problem}.', word.place)
-        slot.said[option.field] = shown
+    def _extension(
+        self, slot: Loaded, option: Option, word: Word, attached: Word | None, negation: Word | None
+    ) -> None:
+        slot.begin(option, word.place, negation.place if negation else None)
         values = []
         for number, kind in enumerate(option.kinds):
             if number and self.at >= len(self.words):
-                raise RuleError(f"{shown} requires {len(option.kinds)} args.", word.place)
+                raise RuleError(f"{option.names[0]} requires {len(option.kinds)} args.", word.place)
             value = self._value(word, None if number else attached)
             try:
                 values.append(kind.parse(value.text))
             except NetlabError as problem:
                 raise RuleError(str(problem), value.place) from None
-        said = option.value if not values else values[0] if len(values) == 1 else tuple(values)
-        slot.values[option.field] = Is(said, negation is not None) if option.negatable else said
+        slot.say(option, values, negation is not None)
 
     # ---------------------------------------------------------------- everything else
 
@@ -384,7 +264,7 @@ class _Reader:
 
     def _match(self, word: Word) -> None:
         if word.text in MATCHES:
-            self.slots.append(_Slot(MATCHES[word.text], word.place))
+            self.slots.append(Loaded(MATCHES[word.text], word.place))
             return
         if word.text in UNSUPPORTED_MATCHES:
             raise _unsupported("match", word.text, word.place)
@@ -401,7 +281,7 @@ class _Reader:
         if name in UNSUPPORTED_TARGETS and not goto:
             raise _unsupported("target", name, word.place)
         known = name in TARGETS and not goto
-        self.target = _Slot(TARGETS[name], word.place) if known else Jump(name, goto)
+        self.target = Loaded(TARGETS[name], word.place) if known else Jump(name, goto)
         self.given["target"] = word.place
 
     def _counters(self, word: Word) -> None:
@@ -423,8 +303,8 @@ class _Reader:
     def _command(self, name: str, word: Word, attached: Word | None) -> None:
         call = self.call
         if call.command:
-            if {call.command, name} & _LISTS and {call.command, name} & {"zero"}:
-                call.zero, name = True, name if name in _LISTS else call.command
+            if {call.command, name} & LISTS and {call.command, name} & {"zero"}:
+                call.zero, name = True, name if name in LISTS else call.command
             elif name == "version" or call.command == name == "verbose":
                 return
             else:
@@ -434,7 +314,7 @@ class _Reader:
         self.given["command"] = word.place
         if name == "version":
             return
-        chain = self._value(word, attached) if name in _ONE_CHAIN else attached or self._optional()
+        chain = self._value(word, attached) if name in WITH_CHAIN else attached or self._optional()
         if chain is None:
             return
         call.chain, call.chain_place = chain.text, chain.place
@@ -445,7 +325,7 @@ class _Reader:
                 raise RuleError(f"{COMMANDS[name][0]} requires {what}", word.place)
             call.name = following.text
             self.given["name"] = following.place
-        elif name in _NUMBERED:
+        elif name in WITH_NUMBER:
             self._number(name, word)
 
     def _number(self, name: str, word: Word) -> None:
@@ -468,43 +348,19 @@ class _Reader:
         if "ipv6" in call.flags:
             call.command = ""
             return call
-        self._illegal()
-        if call.chain is not None and len(call.chain) > LONGEST_CHAIN:
-            limit = LONGEST_CHAIN + 1
-            raise RuleError(f"chain name `{call.chain}' too long (must be under {limit} chars)", call.chain_place)
-        if call.command in _RULES and not (call.command == "delete" and call.number):
+        call.refuse(self.given)
+        if call.command in WITH_RULE and not (call.command == "delete" and call.number):
             call.rules = list(self._rules())
             if call.command == "replace" and len(call.rules) > 1:
                 raise RuleError("Replacement rule does not specify a unique address", call.place)
         return call
-
-    def _illegal(self) -> None:
-        """Options that the command does not take."""
-        call = self.call
-        if call.command in _RULES:
-            forbidden = {"numeric", "exact", "line-numbers"}
-            if call.command == "delete" and call.number:
-                forbidden |= {"source", "destination", "proto", "dev_in", "dev_out", "fragment", "jump", "set-counters"}
-            no_way = _NO_WAY_OUT.get(call.chain or "")
-            if no_way in self.given:
-                letter = _LETTER[no_way]
-                raise RuleError(f"Can't use -{letter} with {call.chain}", self.given[no_way])
-        else:
-            forbidden = set(_LETTER)
-            if call.command == "policy":
-                forbidden -= {"set-counters"}
-            if call.command == "list":
-                forbidden -= {"numeric", "exact", "line-numbers"}
-        for name, place in self.given.items():
-            if name in forbidden:
-                raise RuleError(f"Illegal option `-{_LETTER[name]}' with this command", place)
 
     def _rules(self) -> Iterator[Rule]:
         said = self.base.values
         sources = said.pop("source", None) or (None,)
         destinations = said.pop("destination", None) or (None,)
         matches: list[Match] = [slot.build() for slot in self.slots]
-        target: Target | Jump | None = self.target.build() if isinstance(self.target, _Slot) else self.target
+        target: Target | Jump | None = self.target.build() if isinstance(self.target, Loaded) else self.target
         place = self.given["command"]
         places = (place, *(slot.place for slot in self.slots), self.given.get("target", place))
         for source, destination in product(sources, destinations):
