@@ -258,7 +258,8 @@ class Conntrack:
         """
         if entry.original.proto not in EXCLUSIVE:
             same = {entry.original, entry.reply} == {winner.original, winner.reply}
-            if same or not winner.status & NAT_DONE:
+            untouched = entry.original == winner.original and not winner.status & NAT_DONE
+            if same or untouched:
                 self.statistics.clash_resolve += 1
                 if entry.counters:
                     winner.count(Direction.ORIGINAL, entry.counters[1])
