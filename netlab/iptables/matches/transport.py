@@ -21,6 +21,14 @@ Question = Callable[[bytes], bool]
 """Something to ask of a header."""
 
 
+def _kept(ports: Is[Span] | None) -> Is[Span] | None:
+    """Nothing of all ports, and of `! 0:1023` what it comes to, 1024:65535."""
+    if ports is None or ports.value == EVERY_PORT:
+        return None
+    low, high = ports.value
+    return Is(Span(high + 1, EVERY_PORT.high)) if ports.negated and not low and high else ports
+
+
 @dataclass(frozen=True)
 class HeaderMatch(Match):
     """What both protocols have. A range of all ports is the same as none, and iptables-save does not print it."""
@@ -32,9 +40,8 @@ class HeaderMatch(Match):
     dport: Is[Span] | None = None
 
     def trimmed(self) -> Self:
-        """Without the options that no packet could fail."""
-        sport, dport = (None if ports and ports.value == EVERY_PORT else ports for ports in (self.sport, self.dport))
-        return replace(self, sport=sport, dport=dport)
+        """As nftables keeps it, and iptables-save prints it: without the options that no packet could fail."""
+        return replace(self, sport=_kept(self.sport), dport=_kept(self.dport))
 
     @property
     def blank(self) -> bool:
