@@ -232,6 +232,8 @@ class IpOutput:
         made = Skb(answer, self.host.wires.new_number())
         if skb.ct is not None and skb.direction is not None:  # it belongs to the flow, as rules see it (nf_ct_attach)
             made.ct, made.direction, made.ctstate = skb.ct, skb.direction.other, CtState.RELATED
+        elif skb.ctstate is CtState.UNTRACKED:
+            made.ctstate = CtState.INVALID
         self.local_out(made, decision, "the kernel")
 
     def _address_for_errors(self, skb: Skb) -> int:
