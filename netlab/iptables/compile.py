@@ -164,7 +164,7 @@ class Program:
             if verdict is not None:
                 return verdict
             counters.packets += 1
-            counters.bytes += length
+            counters.bytes += state.skb.packet.length
             return policy
 
         return run
@@ -216,6 +216,7 @@ class _Writer:
         yield "        return None if verdict is ENDED else verdict"
         if not all(map(_leaves_it, rules)):
             yield "    packet = state.skb.packet"
+            yield "    length = packet.length"
 
     def _rules(self, rules: Sequence[BoundRule], ended: str = "None") -> Iterator[str]:
         """Rule after rule; `ended` is what to answer where the chain ends without a verdict."""
@@ -249,6 +250,7 @@ class _Writer:
             yield "if verdict is not None:"
             yield "    return verdict"
             yield "packet = state.skb.packet"
+            yield "length = packet.length"
         elif isinstance(rule.rule.target, Accept | Drop):
             yield f"return {self.named(rule.rule.target.name, Verdict[rule.rule.target.name])}"
         elif rule.act is not None:
@@ -257,6 +259,7 @@ class _Writer:
             yield "    if answer.__class__ is not Packet:"
             yield "        return answer"
             yield "    packet = state.skb.packet = answer"
+            yield "    length = packet.length"
 
 
 def _leaves_it(rule: BoundRule) -> bool:

@@ -114,6 +114,7 @@ def walk(base: BoundChain, packet: Packet, state: HookState, write: Callable[[Ev
             after = answer or packet
             journey.tell(chain, bound, "CONTINUE", packet, after)
             packet = state.skb.packet = after
+            length = after.length
     assert base.chain.policy is not None
     base.chain.counters.count(length)
     return journey.end(base, None, base.chain.policy, packet, packet)
