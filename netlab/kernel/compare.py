@@ -198,7 +198,9 @@ def canonical(trace: Json) -> Iterator[dict[str, Any]]:
     for step in trace["steps"]:
         gone = _repeated_redirects(step["path"], bounced)
         path = [row for row in step["path"] if row["packet"] not in gone]
-        made = {(row["src"], row["dst"]) for row in path if row["hook"] == "LOCAL_OUT"}
+        # A host's own packets, by the addresses that they leave each hook with: translation may change these.
+        own = {row["packet"] for row in path if row["hook"] == "LOCAL_OUT"}
+        made = {(row["src"], row["dst"]) for row in path if row["packet"] in own}
         frames = [
             frame | {"hex": _masked(frame, made, isn)}
             for frame in sorted(step["out"], key=lambda frame: (frame["host"], frame["dev"]))
