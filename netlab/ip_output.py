@@ -13,7 +13,7 @@ from netlab.hooks import Hooks
 from netlab.ip_options import NOTHING, reply_to
 from netlab.machine import Machine
 from netlab.martians import ALL_HOSTS, is_multicast
-from netlab.names import CtState, DropReason, Hook
+from netlab.names import DropReason, Hook
 from netlab.packet import DF, Packet
 from netlab.route import RouteType
 from netlab.route_output import OutputDecision, route_output
@@ -230,10 +230,7 @@ class IpOutput:
             answer = answer._replace(daddr=decision.dst)
         answer = reply.on(answer, self.host.time_of_day())
         made = Skb(answer, self.host.wires.new_number())
-        if skb.ct is not None and skb.direction is not None:  # it belongs to the flow, as rules see it (nf_ct_attach)
-            made.ct, made.direction, made.ctstate = skb.ct, skb.direction.other, CtState.RELATED
-        elif skb.ctstate is CtState.UNTRACKED:
-            made.ctstate = CtState.INVALID
+        made.attach(skb)
         self.local_out(made, decision, "the kernel")
 
     def _address_for_errors(self, skb: Skb) -> int:

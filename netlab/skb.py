@@ -59,6 +59,16 @@ class Skb:
         self.number = number
         self.dev_in = dev_in
 
+    def attach(self, about: "Skb") -> None:
+        """Make it part of the flow of the packet that it tells about, as rules see it (nf_ct_attach).
+
+        An answer to what is not tracked belongs to no flow; but no rule can say of it, too, that it is not tracked.
+        """
+        if about.ct is not None and about.direction is not None:
+            self.ct, self.direction, self.ctstate = about.ct, about.direction.other, CtState.RELATED
+        elif about.ctstate is CtState.UNTRACKED:
+            self.ctstate = CtState.INVALID
+
     def refuse(self, errno: str, why: str) -> None:
         """Tell the local process that sent it, if one still waits."""
         if self.sender:

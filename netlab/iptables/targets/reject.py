@@ -9,7 +9,7 @@ from netlab.hooks import HookState
 from netlab.iptables.extension import Action, Rules, Target, Use, target
 from netlab.iptables.option import Kind, Option
 from netlab.machine import Machine
-from netlab.names import CtState, Hook, NetlabError, Proto, Verdict
+from netlab.names import Hook, NetlabError, Proto, Verdict
 from netlab.packet import DF, OFFSET, Packet, checksum
 from netlab.route_output import route_output
 from netlab.skb import Skb
@@ -74,7 +74,6 @@ class Reject(Target):
 
         def unreachable(packet: Packet, state: HookState) -> Verdict:
             if not packet.frag & OFFSET and (_sums_otherwise(packet) or is_believed(packet, state)):
-                state.skb.packet = packet  # as the rules so far have changed it
                 host.report(icmp.Error(icmp.UNREACHABLE, code or 0), state.skb)
             return Verdict.DROP
 
@@ -121,7 +120,7 @@ def is_believed(packet: Packet, state: HookState) -> bool:
     pseudo = b""
     if packet.proto in (Proto.TCP, Proto.UDP):
         pseudo = _PSEUDO.pack(packet.saddr, packet.daddr, packet.proto, len(payload))
-    return not checksum(pseudo + payload) or not any(payload)
+    return not checksum(pseudo + payload) or not any(pseudo + payload)
 
 
 # ---------------------------------------------------------------- the reset
@@ -150,8 +149,7 @@ def _send(host: Machine, answer: Packet, about: Skb) -> bool:
     if decision.dev is None or host.mtu_of(decision.dev, decision.route) < answer.length:
         return False
     skb = Skb(answer, host.wires.new_number())
-    if about.ct is not None and about.direction is not None:  # it belongs to the flow, as rules see it (nf_ct_attach)
-        skb.ct, skb.direction, skb.ctstate = about.ct, about.direction.other, CtState.RELATED
+    skb.attach(about)
     host.local_out(skb, decision, "the kernel")
     return True
 

@@ -25,7 +25,7 @@ LEFT_OUT: Final = Kind(_left_out)
 def untrack(packet: Packet, state: HookState) -> None:
     """This packet is not to be tracked, unless it was met or spoken of before."""
     skb = state.skb
-    if skb.ct is None and skb.ctstate is not CtState.UNTRACKED and skb.helper is None:
+    if skb.ctstate is None and skb.helper is None:
         skb.ctstate = CtState.UNTRACKED
 
 
@@ -75,7 +75,7 @@ class Ct(Target):
 
         def assign(packet: Packet, state: HookState) -> None:
             skb = state.skb
-            if skb.ct is None and skb.ctstate is not CtState.UNTRACKED and skb.helper is None:
+            if skb.ctstate is None and skb.helper is None:
                 skb.helper = helper
 
         return assign
