@@ -86,7 +86,7 @@ class Hooks:
     """The five lists of functions of one host.
 
     `changed` is called after a function handed on another packet. `enqueue` takes a walk whose packet was queued and
-    says whether it waits now: None where nobody listens, False where the queue is full. `old` makes functions mean what
+    answers with nothing if it waits now, with why not, or None where nobody listens. `old` makes functions mean what
     they meant up to Linux 4.9, when a function itself could answer REPEAT (be called again) and STOP (accept, and skip
     the functions left).
     """
@@ -97,7 +97,7 @@ class Hooks:
         wires: Wires,
         *,
         changed: Callable[[Hook, Skb, Packet], bool],
-        enqueue: Callable[[Walk, int], bool | None],
+        enqueue: Callable[[Walk, int], str | None],
         old: bool = False,
     ) -> None:
         self.host = host
@@ -300,10 +300,10 @@ class Hooks:
             self._go_on(walk)
             return
         walk.skb.sender = None  # its system call returns 0, whatever becomes of the packet (nf_queue)
-        if taken:
+        if taken == "":
             self._leave(walk, Verdict.QUEUE)
         else:
-            why = "no program listens there" if taken is None else "it is full"
+            why = taken or "no program listens there"
             self._end(walk, Verdict.QUEUE, DropReason.NOT_SPECIFIED, f"queued to queue {queue}, but {why}")
 
     def _leave(self, walk: Walk, verdict: Verdict) -> None:

@@ -281,7 +281,7 @@ class Host(Machine):
     def _changed(self, hook: Hook, skb: Skb, before: Packet) -> bool:
         return self._output.changed(hook, skb, before)
 
-    def _enqueue(self, walk: Walk, number: int) -> bool | None:
+    def _enqueue(self, walk: Walk, number: int) -> str | None:
         return self._queues[number].take(walk) if number in self._queues else None
 
     def _known(self, dev: str) -> None:

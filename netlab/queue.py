@@ -8,9 +8,12 @@ from collections.abc import Callable
 from html import escape
 from typing import Any
 
+from netlab.conntrack.entry import Status
+from netlab.conntrack.tuples import Direction
 from netlab.hooks import VERDICT_MASK, Answer, HookState, Walk, blame, is_verdict
 from netlab.names import Hook, NetlabError, Verdict
 from netlab.packet import Packet
+from netlab.skb import Skb
 from netlab.trace import Noted, Trace
 from netlab.wires import Wires
 
@@ -86,19 +89,21 @@ class NfQueue:
                 self._lose(queued, "nobody listens any more")
         return trace
 
-    def take(self, walk: Walk) -> bool | None:
-        """Set a packet aside (True); None where nobody listens, False where the queue is full."""
+    def take(self, walk: Walk) -> str | None:
+        """Set a packet aside: empty text, or why it cannot be; None where nobody listens."""
         if not self._bound:
             return None
         if len(self.waiting) >= MAX_WAITING:
-            return False
+            return "it is full"
+        if _shares_new_flow(walk.skb):
+            return "its flow is not confirmed yet, and the packet it is about holds it too"
         self._last_id += 1
         queued = QueuedPacket(self, walk, self._last_id)
         self.waiting.append(queued)
         self._note(walk, f"waits in queue {self.number} as packet {queued.id}")
         if self._program:
             self._wires.later(lambda: self._ask(queued))
-        return True
+        return ""
 
     def answer(self, queued: QueuedPacket, verdict: Verdict | int, packet: Packet | None = None) -> Trace:
         """Answer one waiting packet: see `QueuedPacket.answer`.
@@ -178,3 +183,8 @@ def _refusal(verdict: object) -> str:
     if verdict == Verdict.STOLEN:
         return "the kernel takes STOLEN from hook functions only, not from a program (EINVAL)"
     return ""
+
+
+def _shares_new_flow(skb: Skb) -> bool:
+    """Whether another packet holds its flow, which is in no table yet (nf_ct_drop_unconfirmed): an error about it."""
+    return skb.ct is not None and not skb.ct.status & Status.CONFIRMED and skb.direction is Direction.REPLY
