@@ -126,9 +126,7 @@ class _Reader:
             self._own(option, word.text, word, value, negation)
         elif slot is None:
             if value:
-                raise RuleError(
-                    f"iptables 1.8.9 takes all of `{word.text}' for the value: write it with a blank", word.place
-                )
+                raise _no_blank(word.text, word.place)
             self._base(word.text, option, word, None, negation)
         elif value and not option.kinds:
             raise RuleError(f'unknown option "{word.text}"', word.place)
