@@ -255,7 +255,7 @@ class Recorder:
                 # Whoever listens to the queue has answered so, or nobody does.
                 passed.verdict = (Verdict.DROP if self.refused else Verdict.QUEUE).name
                 self.refused = max(0, self.refused - 1)
-                passed.state = self._state(event)
+                passed.packet, passed.state = as_packet(event.data), self._state_when_dropped(event, passed)
         elif self._was_kept(host, as_packet(event.data)):
             return
         else:
