@@ -13,12 +13,12 @@ from netlab.addresses import InterfaceAddress
 from netlab.conntrack.command import conntrack
 from netlab.conntrack.options import Output
 from netlab.host import Host
+from netlab.iptables.command import command
 from netlab.iptables.set_command import ipset
 from netlab.names import NetlabError
 from netlab.route_text import delete_route, delete_rule, parse_route, parse_rule
 from netlab.routing import Fib
 
-COMMANDS: Final = ("conntrack", "ip", "ipset", "iptables", "sysctl")
 _IP_OBJECTS: Final = ("address", "route", "rule")
 _FILES: Final = {
     "conntrack": ("-R", "--load-file"),
@@ -28,19 +28,19 @@ _FILES: Final = {
 """Options that read or write files, or start programs."""
 
 
-def parse_command(command: str) -> list[str]:
+def parse_command(line: str) -> list[str]:
     """The words of a command that hosts have.
 
     Raises:
         NetlabError: quotation marks that do not end, or no such command.
     """
     try:
-        words = shlex.split(command)
+        words = shlex.split(line)
     except ValueError as problem:
-        raise NetlabError(f"{command!r}: {str(problem).lower()}") from None
-    if not words or words[0] not in COMMANDS:
+        raise NetlabError(f"{line!r}: {str(problem).lower()}") from None
+    if not words or words[0] not in _DOING:
         name = repr(words[0]) if words else "nothing"
-        raise NetlabError(f"unknown command {name} (a host has {', '.join(COMMANDS)})")
+        raise NetlabError(f"unknown command {name} (a host has {', '.join(_DOING)})")
     for option in _FILES.get(words[0], ()):
         if any(word == option or word.startswith(f"{option}=") for word in words):
             raise NetlabError(f"{words[0]} {option}: a scenario's commands neither read files nor start programs")
@@ -51,13 +51,13 @@ def parse_command(command: str) -> list[str]:
     return words
 
 
-def run_command(host: Host, command: str) -> Output:
+def run_command(host: Host, line: str) -> Output:
     """Run a command on a host; what it prints, and its exit status: 0 when it has done what it was told.
 
     Raises:
         NetlabError: the host has no such command.
     """
-    words = parse_command(command)
+    words = parse_command(line)
     try:
         return _DOING[words[0]](host, words)
     except NetlabError as problem:
@@ -96,14 +96,6 @@ def settings(words: Sequence[str]) -> list[tuple[str, int]]:
     return found
 
 
-def _conntrack(host: Host, words: list[str]) -> Output:
-    return conntrack(host, words[1:])
-
-
-def _ipset(host: Host, words: list[str]) -> Output:
-    return ipset(host, words[1:])
-
-
 def _ip(host: Host, words: list[str]) -> Output:
     what, action, rest = _ip_call(words)
     _IP[what, action](host.fib, " ".join(rest))
@@ -135,5 +127,9 @@ def _sysctl(host: Host, words: list[str]) -> Output:
 
 
 _DOING: Final[dict[str, Callable[[Host, list[str]], Output]]] = {
-    "conntrack": _conntrack, "ip": _ip, "ipset": _ipset, "sysctl": _sysctl,
-}  # fmt: skip
+    "conntrack": lambda host, words: conntrack(host, words[1:]),
+    "ip": _ip,
+    "ipset": lambda host, words: ipset(host, words[1:]),
+    "iptables": lambda host, words: command(host.firewall, words),
+    "sysctl": _sysctl,
+}

@@ -21,6 +21,9 @@ def test_this_machine() -> None:
     assert found["Python"].works
     assert found["ip"].works
     assert found["namespaces"].works == ("scenarios run on" in found["namespaces"].what)
+    if found["namespaces"].works:
+        for name in ("iptables-nft", "iptables-legacy", "ipset"):
+            assert found[name].works or found[name].advice.startswith("apt install"), found[name]
     assert found["drop reasons"].works or os.geteuid()
     assert not found["LOG rules"].wanted
 

@@ -7,11 +7,9 @@ from typing import Any
 
 import pytest
 
-from netlab import simulate
 from netlab.kernel.compare import compare
-from netlab.kernel.golden import ask, recorded, scenarios
+from netlab.kernel.golden import ask, recorded, scenarios, simulated
 from netlab.kernel.worker import Worker
-from netlab.scenario import Scenario
 from tests.conftest import CI, SEED
 
 SCENARIOS = dict(scenarios())
@@ -21,7 +19,7 @@ SAMPLE = 60  # of the recorded scenarios are asked again on a live kernel
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_the_simulator_says_what_the_kernel_said(name: str) -> None:
-    found = compare(simulate.run(SCENARIOS[name]).to_json(), TRACES[name])
+    found = compare(simulated(name, SCENARIOS[name]), TRACES[name])
     assert found, f"{name}\n{found}"
 
 
@@ -63,15 +61,15 @@ def test_what_is_seen_without_root_is_the_same() -> None:
 def ask_again(names: list[str], *, privileged: bool) -> None:
     with Worker(privileged=privileged) as worker:
         for name in names:
-            found = compare(TRACES[name], live(worker, SCENARIOS[name]))
+            found = compare(TRACES[name], live(worker, name))
             assert found, f"{name}\n{found}"
 
 
-def live(worker: Worker, scenario: Scenario) -> Mapping[str, Any]:
+def live(worker: Worker, name: str) -> Mapping[str, Any]:
     """The scenario on this kernel; where it cannot be asked, a skip, in CI a failure."""
     from netlab.kernel.namespaces import KernelUnavailable
 
     try:
-        return ask(worker, scenario)
+        return ask(worker, name, SCENARIOS[name])
     except KernelUnavailable as error:
         (pytest.fail if CI else pytest.skip)(str(error))

@@ -10,7 +10,7 @@ from netlab.names import ACCEPT, DROP, Hook
 from netlab.packet import Packet
 from netlab.scenario import loads
 from netlab.simulate import run
-from netlab.trace import Dropped, Logged, Noted, Passed, Refused, Step, Trace
+from netlab.trace import Dropped, Logged, Noted, Passed, Ran, Refused, Step, Trace
 from tests.journeys import UDP, forwarded, looped, martian, queued
 
 PACKETS = {
@@ -47,11 +47,32 @@ def test_the_json_form_of_a_forwarded_packet() -> None:
                 "delivered": [],
                 "dropped": [],
                 "errno": None,
+                "status": None,
             }
         ],
+        "iptables": "nft",
         "conntrack": {},
+        "counters": {},
         "log": {},
     }
+
+
+def test_what_a_command_printed_and_its_status() -> None:
+    done, failed = Ran(0, "router", 0, ""), Ran(0, "router", 2, "iptables: No chain/target/match by that name.")
+    assert (str(done), str(failed)) == ("done", "exit status 2\niptables: No chain/target/match by that name.")
+    step = Step("router# iptables -F nothing")
+    step.events.append(failed)
+    assert step.to_json(0)["status"] == 2
+    assert "iptables -F nothing" in Trace([step]).text()
+
+
+def test_rules_with_counters_stand_at_the_end_and_what_rules_may_have_logged_is_unknown() -> None:
+    trace = Trace(counters={"router": ["*filter", "[1:28] -A INPUT -j LOG"]}, silent=("router",))
+    assert str(trace) == "rules of router:\n  *filter\n  [1:28] -A INPUT -j LOG"
+    assert "[1:28] -A INPUT -j LOG" in trace._repr_html_()
+    assert trace.to_json()["counters"] == trace.counters
+    assert trace.to_json()["log"] == {"router": ["unknown"]}
+    assert Trace(unknown=("log",), silent=("router",)).to_json()["log"] == "unknown"
 
 
 def test_tracked_connections_stand_at_the_end() -> None:
@@ -226,7 +247,7 @@ def test_titles_with_braces_are_shown_as_they_are() -> None:
 
 def test_the_order_of_the_keys() -> None:
     step = router().receive("eth0", PACKETS["icmp"]).to_json()["steps"][0]
-    assert list(step) == ["step", "path", "out", "delivered", "dropped", "errno"]
+    assert list(step) == ["step", "path", "out", "delivered", "dropped", "errno", "status"]
     assert list(step["path"][0]) == [
         "packet", "host", "hook", "state", "verdict", "in", "out", "src", "dst", "proto", "sport", "dport", "ttl",
         "type", "code", "id",

@@ -80,6 +80,7 @@ def _kernel() -> Iterator[Finding]:
     yield _tool("ip", "iproute2", "makes links, addresses, routes and rules for --kernel")
     yield _tool("nft", "nftables", "sees hooks for --kernel without root")
     yield _namespaces()
+    yield from _rules()
     yield _tracing()
     yield _logs()
 
@@ -101,6 +102,29 @@ def _namespaces() -> Finding:
     except (NetlabError, RuntimeError, OSError) as error:
         return Finding("namespaces", False, str(error), "the simulator and the recorded kernel traces work without")
     return Finding("namespaces", True, f"scenarios run on Linux {os.uname().release}, {way}")
+
+
+def _rules() -> Iterator[Finding]:
+    """A rule, and a set, where there are no privileges."""
+    from netlab.kernel.worker import Worker
+    from netlab.scenario import from_dict
+
+    host: dict[str, str] = {"iptables": "*filter\n-A FORWARD -j ACCEPT\nCOMMIT\n"}
+    works = "loads the rules of scenarios for --kernel"
+    for name, package, spec, legacy in (
+        ("iptables-nft", "iptables", host, False),
+        ("iptables-legacy", "iptables", host, True),
+        ("ipset", "ipset", {"ipsets": "create some hash:ip\n"}, False),
+    ):
+        try:
+            with Worker(privileged=False) as worker:
+                worker.run(from_dict({"hosts": {"h": spec}}), legacy=legacy)
+        except (NetlabError, RuntimeError, OSError) as error:
+            yield Finding(
+                name, False, str(error), f"apt install {package}; the simulator has rules and sets without it"
+            )
+        else:
+            yield Finding(name, True, works if name != "ipset" else works.replace("rules", "sets"))
 
 
 def _tracing() -> Finding:

@@ -4,7 +4,8 @@
     python -m netlab.kernel.golden --new     # those that have no trace yet, and leave the others as they are
     python -m netlab.kernel.golden --random 30 --seed more    # add random scenarios first
 
-`traces.jsonl` has a line a scenario, sorted by name, so that a new recording shows as a small difference.
+`traces.jsonl` has a line a scenario, sorted by name, so that a new recording shows as a small difference. The rules of
+a scenario whose name ends in `_legacy` are loaded by iptables-legacy, those of all others by iptables-nft.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from netlab import simulate
 from netlab.datasets import DATASETS
 from netlab.kernel.compare import compare
 from netlab.names import NetlabError
@@ -60,9 +62,19 @@ def find(scenario: Scenario, folder: Path = LABS) -> Mapping[str, Any] | None:
     return None if name is None else recorded(folder)[name]
 
 
-def ask(worker: "Worker", scenario: Scenario) -> Mapping[str, Any]:
+def simulated(name: str, scenario: Scenario) -> Mapping[str, Any]:
+    """What the simulator says, with the iptables that the scenario's name asks for."""
+    return simulate.run(scenario, "legacy" if _is_legacy(name) else "nft").to_json()
+
+
+def ask(worker: "Worker", name: str, scenario: Scenario) -> Mapping[str, Any]:
     """What the kernel says now; nobody waits for a connection's end, which may be days away: it is made older."""
-    return worker.run(scenario, age=True, max_wait=_MAX_WAIT).to_json()
+    like = simulated(name, scenario)
+    return worker.run(scenario, age=True, max_wait=_MAX_WAIT, legacy=_is_legacy(name), like=like).to_json()
+
+
+def _is_legacy(name: str) -> bool:
+    return name.endswith("_legacy")
 
 
 def record(folder: Path = FOLDER, *, new: bool = False) -> int:
@@ -83,7 +95,7 @@ def record(folder: Path = FOLDER, *, new: bool = False) -> int:
         for name, scenario in scenarios(folder):
             trace = before.get(name)
             if trace is None:
-                first, trace = (ask(worker, scenario) for _ in range(2))
+                first, trace = (ask(worker, name, scenario) for _ in range(2))
                 asked += 1
                 if not (found := compare(first, trace)):
                     raise NetlabError(f"{name}: the kernel's second answer is another one\n{found}")

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from netlab.addresses import parse_address
+from netlab.addresses import format_address
 from netlab.conntrack.text import Line
 from netlab.conntrack.tuples import FlowTuple
 from netlab.names import PROTOCOL_NAMES, Proto
@@ -28,9 +28,9 @@ class Flow(NamedTuple):
     """One direction of a flow. Of echoes both ports are their id."""
 
     proto: int
-    src: int
+    src: str
     sport: int
-    dst: int
+    dst: str
     dport: int
 
     @property
@@ -121,7 +121,8 @@ class Ports:
 
     def _simulated_tuple(self, flow: FlowTuple) -> FlowTuple:
         proto, icmp = flow.proto, flow.proto == Proto.ICMP
-        mine = self._simulated.get(Flow(proto, flow.saddr, flow.sport, flow.daddr, flow.sport if icmp else flow.dport))
+        src, dst = format_address(flow.saddr), format_address(flow.daddr)
+        mine = self._simulated.get(Flow(proto, src, flow.sport, dst, flow.sport if icmp else flow.dport))
         if mine is None:
             return flow
         return flow._replace(sport=mine.sport) if icmp else flow._replace(sport=mine.sport, dport=mine.dport)
@@ -140,7 +141,7 @@ def _flow_of(row: Row) -> Flow | None:
     sport, dport = ports
     if sport is None or dport is None:
         return None
-    return Flow(proto, parse_address(row["src"]), sport, parse_address(row["dst"]), dport)
+    return Flow(proto, row["src"], sport, row["dst"], dport)
 
 
 def _translated(packet: Packet, flows: Mapping[Flow, Flow]) -> Packet:
@@ -158,7 +159,7 @@ def _translated(packet: Packet, flows: Mapping[Flow, Flow]) -> Packet:
         return packet
     ports = (payload[4:6], payload[4:6]) if icmp else (payload[:2], payload[2:4])
     sport, dport = (int.from_bytes(one, "big") for one in ports)
-    other = flows.get(Flow(packet.proto, packet.saddr, sport, packet.daddr, dport))
+    other = flows.get(Flow(packet.proto, packet.src, sport, packet.dst, dport))
     if other is None:
         return packet
     if icmp:

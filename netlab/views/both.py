@@ -105,7 +105,7 @@ def both(scenario: Scenario | Path | str, recorded: Path | str = LABS) -> Both:
     subject = _scenario(scenario)
     simulator = run(subject)
     try:
-        trace = _ask(subject)
+        trace = _ask(subject, simulator)
     except _Unavailable as problem:
         why = str(problem).rstrip(".")
     else:
@@ -126,7 +126,7 @@ class _Unavailable(Exception):
     """The kernel cannot be asked here and now."""
 
 
-def _ask(scenario: Scenario) -> Trace:
+def _ask(scenario: Scenario, simulator: Trace) -> Trace:
     """What this machine's kernel does with it."""
     if sys.platform != "linux":
         raise _Unavailable(f"its system is {system()}, not Linux")
@@ -144,7 +144,7 @@ def _ask(scenario: Scenario) -> Trace:
     try:
         with Worker() as worker:
             bound.start()
-            return worker.run(scenario, max_wait=MAX_WAIT)
+            return worker.run(scenario, max_wait=MAX_WAIT, like=simulator.to_json())
     except (KernelUnavailable, WaitRefused, RuntimeError, OSError) as problem:
         raise _Unavailable(f"it took longer than {PATIENCE:g} s" if late.is_set() else str(problem)) from None
     finally:

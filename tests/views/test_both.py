@@ -185,7 +185,7 @@ def test_where_there_is_no_linux_nothing_of_linux_is_imported() -> None:
         "print(sorted(name for name in sys.modules if name.startswith('netlab.kernel')))"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout == "['netlab.kernel', 'netlab.kernel.compare', 'netlab.kernel.golden']\n"
+    assert done.stdout == "['netlab.kernel', 'netlab.kernel.compare', 'netlab.kernel.golden', 'netlab.kernel.ports']\n"
 
 
 # ---------------------------------------------------------------- recordings
