@@ -22,7 +22,6 @@ from typing import Final, NamedTuple
 from netlab.kernel.namespaces import Namespace
 from netlab.kernel.netlink import NETLINK_NETFILTER, NetlinkSocket, attribute_of, attributes
 from netlab.names import Hook, NetlabError
-from netlab.packet import Icmp
 from netlab.scenario import AdvanceStep, HostSpec, RunStep, Scenario
 from netlab.trace import Aged, Event, Passed
 
@@ -30,6 +29,7 @@ LONG: Final = 5  # seconds: a shorter `advance` is waited for
 STREAM: Final = (
     3  # seconds that are waited for if there are flows of UDP: from two on they are streams, which nobody can age
 )
+_TICKS: Final = 0.01  # seconds in which the kernel's clock surely ticks, so that no entry was refreshed this very tick
 _DATAGRAMS: Final = frozenset((17, 136))  # UDP and UDP-Lite
 
 _NEW, _GET, _DELETE = 0, 1, 2
@@ -52,7 +52,6 @@ _EXPECTATIONS: Final = _Kind(2 << 8, (2, 3, 1), 4)  # tuple, mask, master
 _COUNTS_TIME: Final = re.compile(r"(?:-m|--match) (limit|hashlimit|recent|time)\b")
 _TIMES_OUT: Final = re.compile(r"^.*\b(?:create|add)\b.*\btimeout\b", re.MULTILINE)
 _LISTEN: Final = "0A"
-_REDIRECT: Final = 5
 
 
 class CannotAge(NetlabError):
@@ -93,12 +92,10 @@ def _clocks(spec: HostSpec, commands: Iterable[str]) -> Iterator[str]:
 
 
 def redirectors(events: Iterable[Event]) -> Iterator[str]:
-    """The hosts that have sent redirects: how soon the next one follows goes by the kernel's clock."""
+    """The hosts that sent packets back out the way they came: when the next redirect is due, their clocks say."""
     for event in events:
-        if isinstance(event, Passed) and event.hook is Hook.LOCAL_OUT:
-            message = event.packet.l4
-            if isinstance(message, Icmp) and message.type == _REDIRECT:
-                yield event.host
+        if isinstance(event, Passed) and event.hook is Hook.FORWARD and event.dev_in == event.dev_out:
+            yield event.host
 
 
 def _running(namespace: Namespace) -> str:
@@ -117,36 +114,46 @@ def _running(namespace: Namespace) -> str:
 def advance(hosts: Mapping[str, Namespace], seconds: int, redirected: Container[str]) -> Iterator[Aged]:
     """Lets so many seconds pass for the connections of all hosts, and says what that did to each host's.
 
-    `redirected` are the hosts that have sent redirects.
+    `redirected` are the hosts that have had reason to send redirects.
 
     Raises:
         CannotAge: something else is running there by a clock.
     """
     for name, namespace in hosts.items():
-        if clock := _running(namespace) or ("the redirects it has sent" if name in redirected else ""):
+        if clock := _running(namespace) or ("the redirects it sends" if name in redirected else ""):
             raise CannotAge(f"host {name}: --age cannot move the clock of {clock}")
+    time.sleep(_TICKS)
     with ExitStack() as held:
         tables = {name: held.enter_context(closing(_Table(namespace))) for name, namespace in hosts.items()}
         waited = STREAM if any(table.has_datagrams() for table in tables.values()) else 0
-        time.sleep(waited + 0.01)  # a little more, so that no entry was refreshed within this very tick
+        if waited:
+            time.sleep(waited)
+            for table in tables.values():
+                table.read()
         for name, table in tables.items():
             yield Aged(0, name, seconds, waited, *table.age(seconds - waited))
 
 
 class _Table:
-    """The connections and expectations of one namespace."""
+    """The connections and expectations of one namespace; reading them walks the table of the whole machine."""
 
     def __init__(self, namespace: Namespace) -> None:
         self._socket = NetlinkSocket(namespace, NETLINK_NETFILTER)
+        self.read()
+
+    def read(self) -> None:
+        """Reads all of them; expectations come first, as those of a connection go with it."""
+        self._found = {kind: self._all(kind) for kind in (_EXPECTATIONS, _CONNECTIONS)}
 
     def has_datagrams(self) -> bool:
-        return not _DATAGRAMS.isdisjoint(_protocol(found[_TUPLE_ORIG]) for found in self._all(_CONNECTIONS))
+        """Whether one of the connections is UDP's."""
+        return not _DATAGRAMS.isdisjoint(_protocol(found[_TUPLE_ORIG]) for found in self._found[_CONNECTIONS])
 
     def age(self, seconds: int) -> tuple[int, int]:
-        """How many were made older, and how many were over; expectations first, as those of a connection go with it."""
+        """How many were made older by so much, and how many were over."""
         lowered = over = 0
-        for kind in (_EXPECTATIONS, _CONNECTIONS):
-            for found in self._all(kind):
+        for kind, things in self._found.items():
+            for found in things:
                 left = int.from_bytes(found[kind.timeout], "big") + 1 - seconds
                 name = b"".join(attribute_of(part | _NESTED, found[part]) for part in kind.names)
                 if left > 0:

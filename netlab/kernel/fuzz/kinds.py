@@ -39,7 +39,7 @@ def aging(random: Random, features: Features, packets: int) -> Scenario:
     def steps() -> Iterator[Step]:
         pauses = PAUSES if datagrams else packets
         for _ in range(packets):
-            if pauses and random.random() < 0.05:
+            if pauses and random.random() < 0.03:
                 yield AdvanceStep(random.choice(WEEKS))
                 pauses -= 1
             yield talk.next()
@@ -72,8 +72,8 @@ class Kind(NamedTuple):
 
 
 SPECIAL: tuple[Kind, ...] = (
-    Kind("aging", 0.06, aging),
-    Kind("tcp", 0.05, listening),
+    Kind("aging", 0.03, aging),
+    Kind("tcp", 0.03, listening),
     Kind("logs", 0.01, logging),
 )
 
