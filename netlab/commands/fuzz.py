@@ -7,6 +7,7 @@ import secrets
 import time
 from pathlib import Path
 
+from netlab.iptables.extension import Variant
 from netlab.kernel.fuzz.campaign import run_campaign
 from netlab.kernel.fuzz.coverage import table
 from netlab.kernel.fuzz.machines import Features
@@ -22,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", default="", help="which random scenarios; without it a fresh one, which is printed")
     parser.add_argument("--packets", type=int, default=20_000, help="how many to compare (default: %(default)d)")
     parser.add_argument("--features", nargs="+", choices=NAMES, default=NAMES, help="what there may be")
+    parser.add_argument("--legacy", action="store_true", help="load rules with iptables-legacy")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="write smallest scenarios of disagreements there")
 
 
@@ -42,7 +44,8 @@ def main(options: argparse.Namespace) -> int:
     print(f"seed {seed}, kernel {os.uname().release}")
     began = time.monotonic()
     with tqdm(total=options.packets, unit=" packets") as bar:
-        campaign = run_campaign(seed, options.packets, features, bar.update)
+        variant: Variant = "legacy" if options.legacy else "nft"
+        campaign = run_campaign(seed, options.packets, features, bar.update, variant)
     seconds = time.monotonic() - began
     print(table(campaign.coverage))
     if features.conntrack:

@@ -14,7 +14,7 @@ from netlab.addresses import format_address
 from netlab.kernel.fuzz.rulesets import Ground, hosts_beside
 from netlab.names import Proto
 from netlab.packet import ICMP_ERRORS, Icmp, Packet, Tcp
-from netlab.scenario import HostSpec, PacketStep, Scenario
+from netlab.scenario import DEFAULT_MTU, HostSpec, PacketStep, Scenario
 from netlab.simulate import build, take
 from netlab.trace import Sent
 
@@ -115,6 +115,8 @@ class Talk:
         """That many packets."""
         for _ in range(count):
             step = self._next()
+            while step.dev and len(step.data) > self._specs[step.host].mtu.get(step.dev, DEFAULT_MTU):
+                step = self._opening()  # no link carries more
             self._said.append(step)
             yield step
             one, other = (

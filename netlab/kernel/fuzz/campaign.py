@@ -8,6 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import count
 
+from netlab.iptables.extension import Variant
 from netlab.kernel.compare import compare
 from netlab.kernel.fuzz.coverage import Coverage, covered
 from netlab.kernel.fuzz.kinds import random_scenario
@@ -63,7 +64,7 @@ class Campaign(Trial):
             self.disagreements.append((trial.disagreement, trial.smallest))
 
 
-def try_one(seed: str, packets: int, features: Features, *, privileged: bool) -> Trial:
+def try_one(seed: str, packets: int, features: Features, variant: Variant = "nft", *, privileged: bool) -> Trial:
     """Runs one random scenario in both worlds; a disagreement is shrunk. Works in the kernel worker."""
     scenario = random_scenario(seed, packets, features)
 
@@ -71,7 +72,7 @@ def try_one(seed: str, packets: int, features: Features, *, privileged: bool) ->
         """Both worlds may refuse a scenario, but then both must."""
         refusals = []
         try:
-            net = build(one)
+            net = build(one, variant)
             cells = watch(net)
             simulated = follow(net, one)
         except NetlabError as error:
@@ -80,7 +81,7 @@ def try_one(seed: str, packets: int, features: Features, *, privileged: bool) ->
             return Trial(disagreement=f"the simulator fails: {error!r}")
         try:
             began = time.monotonic()
-            real = run_on_kernel(one, max_wait=_MAX_WAIT, privileged=privileged, age=True)
+            real = run_on_kernel(one, max_wait=_MAX_WAIT, privileged=privileged, age=True, variant=variant)
             seconds = time.monotonic() - began - _waited(real)
         except NetlabError as error:
             refusals.append(str(error))
@@ -108,8 +109,10 @@ def _waited(trace: Trace) -> float:
     return sum(max(waits) for step in trace.steps if (waits := [e.waited for e in step.events if isinstance(e, Aged)]))
 
 
-def run_campaign(seed: str, packets: int, features: Features, progress: Callable[[int], object]) -> Campaign:
-    """Compares at least that many packets; `progress` is told of every trial's."""
+def run_campaign(
+    seed: str, packets: int, features: Features, progress: Callable[[int], object], variant: Variant = "nft"
+) -> Campaign:
+    """Compares at least that many packets; `progress` is told of every trial's, `variant` loads the rules."""
     campaign = Campaign()
     privileged = os.geteuid() == 0
     cpus = sorted(os.sched_getaffinity(0))
@@ -120,7 +123,7 @@ def run_campaign(seed: str, packets: int, features: Features, progress: Callable
 
             def start(worker: Worker) -> Future[Trial]:
                 return pool.submit(
-                    worker.call, try_one, next(names), PACKETS_A_SCENARIO, features, privileged=privileged
+                    worker.call, try_one, next(names), PACKETS_A_SCENARIO, features, variant, privileged=privileged
                 )
 
             running = {start(worker): worker for worker in workers}

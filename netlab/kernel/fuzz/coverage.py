@@ -1,7 +1,8 @@
 """What a campaign has touched, so that agreement over nothing cannot look good."""
 
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from netlab.conntrack.text import parse_line
 from netlab.names import protocol_name
@@ -9,6 +10,8 @@ from netlab.trace import Aged, Delivered, Dropped, Logged, Passed, Refused, Sent
 
 Coverage = Counter[tuple[str, str]]
 
+_MATCH = re.compile(r" -m (\S+)")
+_TARGET = re.compile(r" -[jg] ([A-Z]+)\b")
 LONG_JOURNEY = 12  # hooks; packets that go round are told apart no further
 
 
@@ -49,6 +52,18 @@ def covered(trace: Trace) -> Coverage:
     for line in (parse_line(text) for lines in trace.conntrack.values() for text in lines):
         counted = " with counters" if line.counters else ""
         found["connections at the end", f"{line.state or protocol_name(line.original.proto)}{counted}"] += 1
+    for rules in trace.counters.values():
+        found += _rules_used(rules)
+    return found
+
+
+def _rules_used(lines: Iterable[str]) -> Coverage:
+    """The matches and targets of the rules that have meant a packet."""
+    found: Coverage = Counter()
+    for line in lines:
+        if line.startswith("[") and not line.startswith("[0:0]"):
+            found.update(("matches that meant a packet", name) for name in _MATCH.findall(line))
+            found.update(("targets reached", name) for name in _TARGET.findall(line))
     return found
 
 

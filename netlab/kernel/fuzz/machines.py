@@ -31,6 +31,7 @@ class Features:
     aging: bool = True
     tcp: bool = True
     logs: bool = True
+    iptables: bool = True
 
 
 Interfaces = dict[str, tuple[InterfaceAddress, ...]]

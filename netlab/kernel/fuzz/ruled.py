@@ -7,19 +7,18 @@ from netlab.addresses import InterfaceAddress
 from netlab.kernel.fuzz.answers import Talk
 from netlab.kernel.fuzz.machines import HOST, RATEMASK, Features, Interfaces, random_machine
 from netlab.kernel.fuzz.rulesets import Ground, random_ruleset, random_sets
-from netlab.names import Verdict
+from netlab.names import NetlabError, Verdict
 from netlab.scenario import HostSpec, QueueAnswer, Scenario
+from netlab.simulate import build
 
 QUEUES = {0: QueueAnswer(Verdict.ACCEPT), 5: QueueAnswer(Verdict.DROP)}
 
 
-def ruled_scenario(random: Random, features: Features, packets: int, name: str) -> Scenario:
-    """A machine with random rules, and packets that answer what it sends.
-
-    Raises:
-        NetlabError: the simulator refuses the machine.
-    """
-    spec = _plain_router(random) if random.random() < 0.8 else random_machine(random, features)
+def ruled(random: Random, features: Features, packets: int) -> Scenario:
+    """A machine with random rules, and packets that answer what it sends."""
+    spec = random_machine(random, features)
+    if random.random() < 0.8 or _is_refused(spec):
+        spec = _plain_router(random)
     # The second redirect to somebody depends on real time, and rules count it.
     sysctls = spec.sysctls | {f"net.ipv4.conf.{place}.send_redirects": 0 for place in ("all", *spec.interfaces)}
     ground = Ground.of(random, spec.interfaces)
@@ -32,8 +31,16 @@ def ruled_scenario(random: Random, features: Features, packets: int, name: str) 
         ipsets=random_sets(ground) if "-set " in ruleset else "",
         queues=QUEUES if "NFQUEUE" in ruleset else {},
     )
-    scenario = Scenario({HOST: spec}, name=name)
+    scenario = Scenario({HOST: spec})
     return replace(scenario, steps=tuple(Talk(random, scenario, {HOST: ground}).steps(packets)))
+
+
+def _is_refused(spec: HostSpec) -> bool:
+    try:
+        build(Scenario({spec.name: spec}))
+    except NetlabError:
+        return True
+    return False
 
 
 def _plain_router(random: Random) -> HostSpec:
