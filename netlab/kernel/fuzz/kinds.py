@@ -12,6 +12,7 @@ from typing import NamedTuple
 from netlab.kernel.fuzz.clients import PACKETS, segments, server
 from netlab.kernel.fuzz.conversations import Conversations
 from netlab.kernel.fuzz.machines import HOST, Features, random_machine, random_network
+from netlab.kernel.fuzz.ruled import ruled
 from netlab.kernel.fuzz.tracking import plain_router, some_tracking, tracking
 from netlab.kernel.fuzz.traffic import random_steps
 from netlab.scenario import AdvanceStep, PacketStep, Scenario, Step
@@ -75,6 +76,7 @@ SPECIAL: tuple[Kind, ...] = (
     Kind("aging", 0.03, aging),
     Kind("tcp", 0.03, listening),
     Kind("logs", 0.01, logging),
+    Kind("iptables", 0.3, ruled),
 )
 
 
