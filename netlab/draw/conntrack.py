@@ -27,12 +27,20 @@ Point = tuple[float, float]
 # ---------------------------------------------------------------- TCP's states
 
 CENTRES: Final[Mapping[TcpState, Point]] = {
-    TcpState.NONE: (70, 150), TcpState.SYN_SENT: (230, 60), TcpState.SYN_SENT2: (230, 240),
-    TcpState.SYN_RECV: (400, 150), TcpState.ESTABLISHED: (570, 60), TcpState.FIN_WAIT: (570, 240),
-    TcpState.CLOSE_WAIT: (740, 60), TcpState.LAST_ACK: (740, 240), TcpState.TIME_WAIT: (850, 150),
-    TcpState.CLOSE: (400, 330),
+    TcpState.NONE: (70, 170), TcpState.SYN_SENT: (230, 60), TcpState.SYN_SENT2: (230, 280),
+    TcpState.SYN_RECV: (400, 170), TcpState.ESTABLISHED: (550, 110), TcpState.FIN_WAIT: (550, 250),
+    TcpState.CLOSE_WAIT: (685, 110), TcpState.LAST_ACK: (685, 250), TcpState.TIME_WAIT: (850, 180),
+    TcpState.CLOSE: (400, 370),
 }  # fmt: skip
-WIDTH, HEIGHT, BOX = 920, 370, (116, 36)
+WIDTH, HEIGHT, BOX = 920, 410, (116, 36)
+BEND: Final = 0.12
+"""How far an arrow's middle is off the straight line, as a part of its length."""
+BENDS: Final[Mapping[tuple[TcpState, TcpState], float]] = {
+    (TcpState.NONE, TcpState.ESTABLISHED): -0.12, (TcpState.TIME_WAIT, TcpState.SYN_SENT): 0.3,
+    (TcpState.TIME_WAIT, TcpState.CLOSE): -0.28, (TcpState.LAST_ACK, TcpState.CLOSE): -0.12,
+    (TcpState.CLOSE_WAIT, TcpState.CLOSE): 0.2,
+}  # fmt: skip
+"""Where another state is in the way."""
 
 NAMES: Final = {
     Kind.SYN: "SYN", Kind.SYN_ACK: "SYN-ACK", Kind.FIN: "FIN", Kind.ACK: "ACK", Kind.RST: "RST",
@@ -76,6 +84,17 @@ def tcp_states(path: Iterable[TcpState | str] = (TcpState.NONE,)) -> str:
     panels = "".join(_panel(state, name) for state in TcpState)
     # The radio buttons are siblings of picture and panels: so that CSS can show what belongs to the one chosen.
     return f'<div class="netlab-ct"><style>{STYLE}{shown}</style>{radios}{_states_picture(way)}{panels}</div>'
+
+
+def tcp_diagram(way: list[TcpState]) -> str:
+    """The picture alone, as HTML: the way so far is marked, and the arrows that lead on from its last state."""
+    here = way[-1].name
+    shown = (
+        f".walk-{here} .at-{here} .shape {{stroke: var(--way); stroke-width: 4}}"
+        f".walk-{here} .from-{here} .leads {{stroke: var(--way); opacity: 1}}"
+        f".walk-{here} .from-{here} .tip {{fill: var(--way); opacity: 1}}"
+    )
+    return f'<div class="netlab-ct walk-{here}"><style>{STYLE}{shown}</style>{_states_picture(way)}</div>'
 
 
 def _state(value: TcpState | str) -> TcpState:
@@ -124,7 +143,7 @@ def _arrow(start: TcpState, end: TcpState, *, walked: bool) -> str:
     """A slightly bent line: two states that lead to each other have two of them."""
     (x0, y0), (x1, y1) = CENTRES[start], CENTRES[end]
     length = hypot(x1 - x0, y1 - y0)
-    bend = 0.12 * length
+    bend = BENDS.get((start, end), BEND) * length
     middle = (x0 + x1) / 2 - bend * (y1 - y0) / length, (y0 + y1) / 2 + bend * (x1 - x0) / length
     ax, ay = _border(start, middle)
     bx, by = _border(end, middle)
@@ -178,11 +197,12 @@ def chains(tracker: Conntrack, rows: int = ROWS) -> str:
         f"bucket {bucket}: {len(found.get(bucket, ()))} tuples" for bucket in shown
     )
     picture = "".join(_chain(bucket, found.get(bucket, []), entries) for bucket in shown)
-    width = LEFT + LONGEST * (CELL + GAP) + 60
+    width = LEFT + LONGEST * (CELL + GAP) + 100
     lengths: dict[int, int] = {}
     for chain in found.values():
         lengths[len(chain)] = lengths.get(len(chain), 0) + 1
-    lengths[0] = table.buckets - len(found)
+    if empty := table.buckets - len(found):
+        lengths[0] = empty
     spread = "".join(
         f"<tr><th scope=row>{length}</th><td>{number:,}</td></tr>" for length, number in sorted(lengths.items())
     )

@@ -7,8 +7,10 @@ import pytest
 from netlab.grading import bank
 from netlab.grading.judge import draw_probes
 
-EXERCISES = {exercise.id: exercise for lab in ("01", "02") for exercise in bank.exercises_of(lab, "")}
-hooks_lab, verdicts_lab = (sys.modules[f"netlab_lab_{name}"] for name in ("01_hooks", "02_verdicts"))
+EXERCISES = {exercise.id: exercise for lab in ("01", "02", "06") for exercise in bank.exercises_of(lab, "")}
+hooks_lab, verdicts_lab, flow_lab = (
+    sys.modules[f"netlab_lab_{name}"] for name in ("01_hooks", "02_verdicts", "06_flow")
+)
 
 
 @pytest.mark.parametrize("name", hooks_lab.FOUR)
@@ -66,3 +68,30 @@ def test_02_7_what_the_sender_notices(case):
     errors = [event for event in trace.out if event.number > 0]
     noticed = trace.errno or ("an ICMP error" if errors else "nothing")
     assert noticed == verdicts_lab.answer_02_7[case]
+
+
+@pytest.mark.parametrize("case", flow_lab.answer_06_1)
+def test_06_1_entries(case):
+    assert ("none" if flow_lab.one_packet(case).entries == "no entries" else "an entry") == flow_lab.answer_06_1[case]
+
+
+def test_06_2_every_probe():
+    for probe in draw_probes(EXERCISES["06.2"], "a"):
+        src, dst, proto, first, second = flow_lab.answer_06_2(*probe.inputs)
+        reply = flow_lab.recorded(*probe.inputs).reply
+        numbers = (reply.icmp[0], reply.icmp[2]) if proto == "icmp" else (reply.sport, reply.dport)
+        assert (*flow_lab.ends(reply), *numbers) == (src, dst, first, second), probe
+
+
+@pytest.mark.parametrize("moment", flow_lab.answer_06_5)
+def test_06_5_seconds_left(moment):
+    entries = flow_lab.play(moment).entries
+    left = None if entries == "no entries" else int(entries.split()[2])
+    assert left == flow_lab.answer_06_5[moment]
+
+
+@pytest.mark.parametrize("row", flow_lab.answer_06_6)
+def test_06_6_what_conntrack_recorded(row):
+    _, answer, line, _ = flow_lab.rewrite_at(row)
+    seen = str(answer.path[0].state) if "answer" in row else flow_lab.ends(line.original)[1]
+    assert seen == flow_lab.answer_06_6[row]
