@@ -13,7 +13,7 @@ from netlab.hooks import Hooks
 from netlab.ip_options import NOTHING, reply_to
 from netlab.machine import Machine
 from netlab.martians import ALL_HOSTS, is_multicast
-from netlab.names import DropReason, Hook
+from netlab.names import DropReason, Hook, Proto
 from netlab.packet import DF, Packet
 from netlab.route import RouteType
 from netlab.route_output import OutputDecision, route_output
@@ -30,6 +30,7 @@ class IpOutput:
     def __init__(self, host: Machine, hooks: Hooks) -> None:
         self.host = host
         self._hooks = hooks
+        self._icmp_sends = False  # the kernel's one socket for ICMP is busy with an answer or an error (icmp_xmit_lock)
         self._waiting: dict[tuple[str, int], list[Skb]] = {}  # for next hops, by interface and address
 
     # ---------------------------------------------------------------- made here
@@ -83,7 +84,9 @@ class IpOutput:
         self.host.routed(skb, decision)
         skb.decision, skb.dev_out = decision, decision.dev
         skb.unicast = decision.type not in (RouteType.BROADCAST, RouteType.MULTICAST)
+        before, self._icmp_sends = self._icmp_sends, skb.packet.proto == Proto.ICMP and skb.sender is None
         self._hooks.run(Hook.LOCAL_OUT, skb, None, skb.dev_out, self.output)
+        self._icmp_sends = before
 
     def changed(self, hook: Hook, skb: Skb, before: Packet) -> bool:
         """A hook function handed on another packet: does it need another route?
@@ -206,7 +209,7 @@ class IpOutput:
     def report(self, error: icmp.Error, skb: Skb) -> None:
         """Tell the sender of a packet what went wrong with it, where that is allowed (icmp_send)."""
         packet = skb.packet
-        if not skb.unicast or skb.to_all or not icmp.may_be_reported(packet):
+        if self._icmp_sends or not skb.unicast or skb.to_all or not icmp.may_be_reported(packet):
             return
         passing = skb.options is not None and skb.options.next_hop is not None
         local = skb.looped or self.host.fib.address_type(packet.daddr) is RouteType.LOCAL

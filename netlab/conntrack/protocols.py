@@ -5,6 +5,7 @@ Sources: nf_conntrack_proto_udp.c, _icmp.c, _gre.c, _generic.c; TCP's rules are 
 
 from collections.abc import Callable
 from enum import Enum
+from struct import Struct
 from typing import Final
 
 from netlab.conntrack import tcp, timeouts
@@ -12,7 +13,7 @@ from netlab.conntrack.entry import Entry, Status
 from netlab.conntrack.timeouts import PREFIX
 from netlab.conntrack.tuples import GRE, QUESTIONS, UDPLITE, Direction
 from netlab.names import Hook, Proto
-from netlab.packet import Icmp, Packet, Tcp, Udp, udplite_checksum_ok
+from netlab.packet import Icmp, Packet, Tcp, Udp, checksum, udplite_checksum_ok
 from netlab.sysctls import Sysctls
 
 HIGHEST_ICMP: Final = 18
@@ -115,8 +116,7 @@ class Protocols:
         return Outcome.ACCEPT
 
     def _checksum_is_wrong(self, packet: Packet, hook: Hook) -> bool:
-        # A message of zeros alone, as some echo replies are, is wrong (RFC 1071), but not to nf_ip_checksum.
-        return self.checks(hook) and not packet.checksum_ok() and any(packet.payload)
+        return self.checks(hook) and not sums_up(packet)
 
     def checks(self, hook: Hook) -> bool:
         """Whether checksums are looked at: of what comes in, while nf_conntrack_checksum is on."""
@@ -135,6 +135,23 @@ class Protocols:
             )
             self._settings_for = sysctls.version
         return self._settings
+
+
+def sums_up(packet: Packet) -> bool:
+    """Whether a whole packet's checksum is right as the tracker sums it (nf_ip_checksum).
+
+    All that is there counts, also behind the end that UDP's header tells; a message of zeros alone, as some echo
+    replies are, is right here, and to nobody else (RFC 1071).
+    """
+    data = packet.payload
+    if packet.proto == Proto.UDP and data[6:8] == bytes(2):
+        return True  # its sender left it out
+    if packet.proto in (Proto.TCP, Proto.UDP):
+        data = _PSEUDO.pack(packet.saddr, packet.daddr, packet.proto, len(data)) + data
+    return not checksum(data) or not any(data)
+
+
+_PSEUDO = Struct(">IIHH")
 
 
 def _once_answered(entry: Entry, before: int, after: int, now: float) -> Outcome:

@@ -8,7 +8,6 @@ from netlab import icmp
 from netlab.hooks import HookState
 from netlab.iptables.extension import Action, Rules, Target, Use, target
 from netlab.iptables.option import Kind, Option
-from netlab.machine import Machine
 from netlab.names import Hook, NetlabError, Proto, Verdict
 from netlab.packet import DF, OFFSET, Packet, checksum
 from netlab.route_output import route_output
@@ -73,21 +72,16 @@ class Reject(Target):
         host, code = rules.host, TYPES[self.reject_with][1]
 
         def unreachable(packet: Packet, state: HookState) -> Verdict:
-            if not packet.frag & OFFSET and (_sums_otherwise(packet) or is_believed(packet, state)):
+            if state.skb.summed and packet.proto in _SUMMED_BY_CONNTRACK:
+                packet = packet._replace(checksum=None)  # when conntrack summed it up, nobody had touched the options
+            if not packet.frag & OFFSET and (_sums_otherwise(packet) or is_believed(packet)):
                 host.report(icmp.Error(icmp.UNREACHABLE, code or 0), state.skb)
             return Verdict.DROP
 
         def reset(packet: Packet, state: HookState) -> Verdict:
-            skb = state.skb
             answer = reset_for(packet, host.default_ttl())
-            if (
-                answer is not None
-                and is_believed(packet, state)
-                and skb.unicast
-                and _send(host, answer, skb)
-                and skb.ct
-            ):
-                rules.tracker().set_closing(skb.ct)
+            if answer is not None and is_believed(packet) and state.skb.unicast:
+                _send(rules, answer, state.skb)
             return Verdict.DROP
 
         return reset if code is None else unreachable
@@ -108,19 +102,16 @@ def _sums_otherwise(packet: Packet) -> bool:
     return packet.proto in _OWN_SUMS
 
 
-def is_believed(packet: Packet, state: HookState) -> bool:
-    """Whether the packet's checksum is right, or was looked at before (nf_ip_checksum).
+def is_believed(packet: Packet) -> bool:
+    """Whether all bytes from the IP header on sum up to nothing, with TCP's and UDP's pseudo header (nf_ip_checksum).
 
-    Of a protocol that the kernel does not know it expects that the payload sums up to nothing. What conntrack has
-    summed is not summed again in FORWARD, be it wrong.
+    That asks more than a right checksum: a protocol that the kernel does not know has none, and the IP header's own no
+    longer fits when this host has written into its options.
     """
-    if state.skb.summed and packet.proto in _SUMMED_BY_CONNTRACK and state.hook is not Hook.LOCAL_IN:
-        return True
-    payload = packet.payload
     pseudo = b""
     if packet.proto in (Proto.TCP, Proto.UDP):
-        pseudo = _PSEUDO.pack(packet.saddr, packet.daddr, packet.proto, len(payload))
-    return not checksum(pseudo + payload) or not any(pseudo + payload)
+        pseudo = _PSEUDO.pack(packet.saddr, packet.daddr, packet.proto, len(packet.payload))
+    return not checksum(pseudo + packet.to_bytes())
 
 
 # ---------------------------------------------------------------- the reset
@@ -143,15 +134,17 @@ def reset_for(packet: Packet, ttl: int) -> Packet | None:
     return made._replace(frag=DF)
 
 
-def _send(host: Machine, answer: Packet, about: Skb) -> bool:
-    """Route a reset anew, and let it go by LOCAL_OUT (nf_send_reset); whether it could."""
+def _send(rules: Rules, answer: Packet, about: Skb) -> None:
+    """Route a reset anew, close the flow that it ends, and let it go by LOCAL_OUT (nf_send_reset)."""
+    host = rules.host
     decision = route_output(host.fib, host.sysctls, dst=answer.daddr, src=answer.saddr, any_source=True)
     if decision.dev is None or host.mtu_of(decision.dev, decision.route) < answer.length:
-        return False
+        return
     skb = Skb(answer, host.wires.new_number())
     skb.attach(about)
+    if about.ct is not None:
+        rules.tracker().set_closing(about.ct)
     host.local_out(skb, decision, "the kernel")
-    return True
 
 
 _PSEUDO = Struct(">IIHH")

@@ -6,11 +6,19 @@ from typing import Final
 from netlab.hooks import HookState
 from netlab.iptables.extension import Action, Rules, Target, target
 from netlab.iptables.matches.sets import SET, Named
-from netlab.iptables.option import Option, number
+from netlab.iptables.option import Kind, Option, number
 from netlab.names import NetlabError
 from netlab.packet import Packet
 
+NO_TIMEOUT: Final = 0xFFFFFFFF  # what the kernel takes for none
 LONGEST_TIMEOUT: Final = 2147483  # seconds; what is longer is cut to that
+
+
+def _seconds(text: str) -> int:
+    seconds = number(32).parse(text)
+    if seconds == NO_TIMEOUT:
+        raise NetlabError(f"Invalid value for option --timeout or out of range 0-{NO_TIMEOUT - 1}")
+    return seconds
 
 
 @target
@@ -25,7 +33,7 @@ class Set(Target):
     options = (
         Option(("--add-set",), "add_set", SET),
         Option(("--exist",), "exist"),
-        Option(("--timeout",), "timeout", (number(32),)),
+        Option(("--timeout",), "timeout", (Kind(_seconds),)),
         Option(("--del-set",), "del_set", SET),
     )
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from netlab.hooks import HookState
-from netlab.iptables.extension import Action, Rules, Target, Use, target
+from netlab.iptables.extension import Action, Match, Rules, Target, Use, target
+from netlab.iptables.matches.transport import FLAGS, TcpMatch
 from netlab.iptables.option import Kind, Option, number
 from netlab.machine import Machine
 from netlab.names import Hook, NetlabError, Proto, Verdict
@@ -55,13 +56,15 @@ class Tcpmss(Target):
             raise NetlabError("TCPMSS target: At least one parameter is required")
 
     def check(self, use: Use) -> None:
-        """Only TCP has it, and what the way carries is known only on the way out.
+        """Only TCP has it, and what the way carries is known only on the way out; ip_tables wants to see a --syn, too.
 
         Raises:
             NetlabError: it stands elsewhere.
         """
         if use.protocol != Proto.TCP:
             raise NetlabError("TCPMSS: needs -p tcp")
+        if use.variant == "legacy" and not any(map(_asks_for_syn, use.matches)):
+            raise NetlabError("TCPMSS: only works on TCP SYN packets: needs --syn")
         if self.mss == CLAMP and use.hooks & {Hook.PRE_ROUTING, Hook.LOCAL_IN}:
             raise NetlabError("TCPMSS: path-MTU clamping only supported in FORWARD, OUTPUT and POSTROUTING hooks")
 
@@ -91,6 +94,13 @@ class Tcpmss(Target):
     def listed(self, numeric: bool = True) -> str:
         """In the words of `iptables -L`."""
         return "TCPMSS clamp to PMTU" if self.mss == CLAMP else f"TCPMSS set {self.mss}"
+
+
+def _asks_for_syn(match: Match) -> bool:
+    """Whether it is a match tcp that lets only segments with SYN through (find_syn_match in xt_TCPMSS.c)."""
+    if not isinstance(match, TcpMatch) or match.flags is None or match.flags.negated:
+        return False
+    return bool(match.flags.value[1] & FLAGS["SYN"])
 
 
 def _path_mtu(host: Machine, skb: Skb, packet: Packet) -> int:
