@@ -66,14 +66,17 @@ def record(name: str, folder: Path) -> None:
 def main() -> int:
     """Records what the command line asks for; 2 where that failed, with one line why."""
     parser = argparse.ArgumentParser(description="Records the rule sets in datasets/rulesets.")
-    parser.add_argument("name", nargs="*", choices=NAMES, help="what to record (default: everything)")
-    parser.add_argument("--to", type=Path, default=RULESETS, help="the folder (default: %(default)s)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)} (default: all)")
+    parser.add_argument("--to", type=Path, default=RULESETS, help="the folder for the rule sets")
     options = parser.parse_args()
+    if unknown := set(options.names) - set(NAMES):
+        print(f"no rule set {sorted(unknown)[0]!r} (there are {', '.join(NAMES)})", file=sys.stderr)
+        return 2
     if os.geteuid():
         print("the namespaces need root", file=sys.stderr)
         return 2
     try:
-        for name in options.name or NAMES:
+        for name in options.names or NAMES:
             record(name, options.to)
     except (NetlabError, OSError, subprocess.TimeoutExpired) as error:
         print(error, file=sys.stderr)
