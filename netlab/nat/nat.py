@@ -9,6 +9,7 @@ anything is bound as well, to what it has; if answers to it would be taken for a
 """
 
 from collections.abc import Mapping
+from html import escape
 from random import Random
 from typing import Final, NamedTuple
 
@@ -16,6 +17,7 @@ from netlab.conntrack.entry import Entry, Status
 from netlab.conntrack.expectations import Expectation
 from netlab.conntrack.ftp import Announcement
 from netlab.conntrack.seqadj import SequenceAdjustment
+from netlab.conntrack.text import Line, line_of
 from netlab.conntrack.track import Conntrack
 from netlab.conntrack.tuples import Direction, FlowTuple, invert
 from netlab.hooks import Answer, HookFunction, HookState, Registered, understood
@@ -219,8 +221,21 @@ class Nat:
         port = expected.port
         self.bind(entry, NatRange((announcer.saddr, announcer.saddr), (port, port)), Manip.DESTINATION)
 
+    # ---------------------------------------------------------------- showing it
+
+    def lines(self) -> list[Line]:
+        """The flows whose packets are changed, as `conntrack -L --any-nat` prints them."""
+        now = self.tracker.now
+        return [line_of(entry, now) for entry in self.tracker.table if entry.is_snat or entry.is_dnat]
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.lines()))
+
     def __repr__(self) -> str:
-        return f"<Nat of {self.host.name}>"
+        return f"<Nat of {self.host.name}: {len(self.lines())} flows translated>"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self)) or 'no flow is translated'}</pre>"
 
 
 def _error_translated(packet: Packet, entry: Entry, direction: Direction, manip: Manip) -> Answer:
