@@ -53,6 +53,7 @@ def covered(trace: Trace) -> Coverage:
         counted = " with counters" if line.counters else ""
         found["connections at the end", f"{line.state or protocol_name(line.original.proto)}{counted}"] += 1
     for rules in trace.counters.values():
+        found["packets", "under rules"] += len(trace.steps)
         found += _rules_used(rules)
     return found
 

@@ -76,7 +76,7 @@ SPECIAL: tuple[Kind, ...] = (
     Kind("aging", 0.03, aging),
     Kind("tcp", 0.03, listening),
     Kind("logs", 0.01, logging),
-    Kind("iptables", 0.3, ruled),
+    Kind("iptables", 0.45, ruled),
 )
 
 
