@@ -70,7 +70,7 @@ def main() -> int:
     parser.add_argument("--to", type=Path, default=RULESETS, help="the folder for the rule sets")
     options = parser.parse_args()
     if unknown := set(options.names) - set(NAMES):
-        print(f"no rule set {sorted(unknown)[0]!r} (there are {', '.join(NAMES)})", file=sys.stderr)
+        print(f"no rule set {min(unknown)!r} (there are {', '.join(NAMES)})", file=sys.stderr)
         return 2
     if os.geteuid():
         print("the namespaces need root", file=sys.stderr)
