@@ -7,7 +7,6 @@ from typing import Final
 from netlab.hooks import HookState
 from netlab.iptables.extension import Match, Rules, Test
 from netlab.iptables.option import MASKED, PROTOCOL, Is, Kind, Masked, Option
-from netlab.iptables.words import quote
 from netlab.names import NetlabError
 from netlab.packet import OFFSET, Packet
 
@@ -17,16 +16,14 @@ LONGEST_NAME: Final = 15  # letters of an interface's name (IFNAMSIZ, less the z
 def _interface(text: str) -> str:
     if not text:
         raise NetlabError("Empty interface is likely to be undesired")
-    if len(text) > LONGEST_NAME:
+    if len(text.encode()) > LONGEST_NAME:
         raise NetlabError(f"interface name `{text}' must be shorter than IFNAMSIZ ({LONGEST_NAME})")
+    if any(letter.isspace() or letter == '"' for letter in text):
+        raise NetlabError(f"interface name {text!r}: iptables-save would print it so that it does not load")
     return text
 
 
-def _written(name: str) -> str:
-    return quote(name) if any(letter.isspace() or letter == '"' for letter in name) else name
-
-
-INTERFACE: Final = Kind(_interface, _written)
+INTERFACE: Final = Kind(_interface)
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,7 @@ def _check_rule(table: Table, chain: Chain, rule: Rule, leading: frozenset[Hook]
     if variant == "nft" and any(one and one.negated and not one.value.mask for one in (base.source, base.destination)):
         raise RuleError("no packet has an address outside 0.0.0.0/0", rule.place, REFUSED)
     own = frozenset({chain.hook}) if chain.hook is not None else frozenset[Hook]()
-    use = Use(table.name, own if variant == "nft" else leading, base.protocol, variant)
+    use = Use(table.name, own if variant == "nft" else leading, base.protocol, variant, rule.matches)
     for extension, place in extensions(rule):
         if isinstance(extension, Base):
             continue

@@ -59,12 +59,21 @@ packet, which is the one that goes on."""
 
 
 class Use(NamedTuple):
-    """Where a rule stands, for extensions that are not allowed everywhere: `hooks` are those that lead to its chain."""
+    """Where a rule stands, for extensions that are not allowed everywhere.
+
+    Attributes:
+        table: by name.
+        hooks: those that lead to its chain, as far as the kernel asks about them.
+        protocol: the number that -p asks for; 0 for any, and where it is negated.
+        variant: which iptables wrote the rule.
+        matches: all that the rule asks.
+    """
 
     table: str
     hooks: frozenset[Hook]
-    protocol: int  # the number that -p asks for; 0 for any, and where it is negated
+    protocol: int
     variant: Variant = "nft"
+    matches: tuple["Match", ...] = ()
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ STRICTER: Final = {
     r"! -p tcp -j DNAT .*:80": "ports of a protocol that may have none",
     r"CT .*--(zone|ctevents|expevents|timeout|helper (tftp|\"\"))|--nflog-range|-j QUEUE": "what netlab does not have",
     r"--nflog-prefix \w{62,}": "a prefix that the kernel cuts off",
+    r"^-i \"(br 0|eth0 )\"": "names that no interface has, and that it does not print between quotation marks",
 }
 """Rules that iptables takes and netlab refuses, by a pattern of the rule."""
 
@@ -39,15 +40,14 @@ MORE_LENIENT: Final = {
     r"^-w x": "nobody waits for a lock",
     r"80-90/0": "a base port of 0",
     r"http-https": "names of services in a range",
-    r"-j TCPMSS": "iptables-legacy wants --syn in front of TCPMSS",
 }
 """Rules that iptables refuses and netlab takes."""
 
 PRINTED_OTHERWISE: Final = {
     r"^-p tcp -m tcp --dport 80 -m tcp --sport 90$": "iptables-nft takes two matches tcp for one when it prints them",
-    r"^-i \"(br 0|eth0 )\"|--name \"with space\"": "it prints no quotation marks, and its output does not load",
-    r"^! -i \+|^-p (tcp|udp) ! --dport 0:65535|^-p tcp --tcp-flags NONE": "iptables-legacy prints more, or less",
-    r"--seconds 4294967295": "iptables prints -1",
+    r"--name \"[^\"]*\s": "it prints no quotation marks, and its output does not load",
+    r"! -[io] \+|^-p (tcp|udp) ! --dport 0:65535|^-p tcp --tcp-flags NONE": "iptables-legacy prints more, or less",
+    r"--seconds 429496729\d": "iptables prints -1, -2",
 }
 """Rules that both take and print differently."""
 
