@@ -72,15 +72,15 @@ class Reject(Target):
         host, code = rules.host, TYPES[self.reject_with][1]
 
         def unreachable(packet: Packet, state: HookState) -> Verdict:
-            if state.skb.summed and packet.proto in _SUMMED_BY_CONNTRACK:
-                packet = packet._replace(checksum=None)  # when conntrack summed it up, nobody had touched the options
-            if not packet.frag & OFFSET and (_sums_otherwise(packet) or is_believed(packet)):
+            seen = _as_summed(packet, state.skb)
+            if not packet.frag & OFFSET and (_sums_otherwise(packet) or is_believed(seen)):
                 host.report(icmp.Error(icmp.UNREACHABLE, code or 0), state.skb)
             return Verdict.DROP
 
         def reset(packet: Packet, state: HookState) -> Verdict:
             answer = reset_for(packet, host.default_ttl())
-            if answer is not None and is_believed(packet) and state.skb.unicast:
+            seen = _as_summed(packet, state.skb) if state.hook is Hook.LOCAL_IN else packet
+            if answer is not None and is_believed(seen) and state.skb.unicast:
                 _send(rules, answer, state.skb)
             return Verdict.DROP
 
@@ -90,9 +90,14 @@ class Reject(Target):
 # ---------------------------------------------------------------- what is answered
 
 # Protocols whose checksum covers something else than the whole payload, or that have none at all.
-_OWN_SUMS: Final = frozenset({33, 47, 50, 51, 132, 136})
+_OWN_SUMS: Final = frozenset({47, 50, 51, 132, 136})
 _SUMMED_BY_CONNTRACK: Final = frozenset({Proto.TCP, Proto.UDP, Proto.ICMP})
 _UDP_CHECK: Final = slice(6, 8)
+
+
+def _as_summed(packet: Packet, skb: Skb) -> Packet:
+    """The packet as conntrack has summed it, if it has: before this host wrote into its IP options."""
+    return packet._replace(checksum=None) if skb.summed and packet.proto in _SUMMED_BY_CONNTRACK else packet
 
 
 def _sums_otherwise(packet: Packet) -> bool:
