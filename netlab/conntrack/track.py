@@ -208,6 +208,8 @@ class Conntrack:
         if outcome is Outcome.REPEAT or outcome is Outcome.CLOSE:
             if entry.status & Status.CONFIRMED:
                 self.table.remove(entry)
+            if outcome is Outcome.CLOSE and direction is Direction.REPLY:
+                entry.status |= Status.SEEN_REPLY  # rules on its further way see the flow, though it is forgotten
             return outcome
         if direction is Direction.REPLY:
             entry.status |= Status.SEEN_REPLY

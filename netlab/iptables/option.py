@@ -228,6 +228,12 @@ def address_and_mask(text: str) -> tuple[int, int]:
     return parse_address(host), mask
 
 
+def prefix_length(mask: int) -> int:
+    """The length of a prefix's mask; 32 for one with holes, which iptables forgets where it wants a prefix."""
+    length = mask.bit_count()
+    return length if mask == mask_of(length) else 32
+
+
 def _masked(text: str) -> Masked:
     """An address of one to four numbers, as C writes them; the mask a length or four numbers.
 

@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from netlab.addresses import mask_of, parse_length
+from netlab.addresses import mask_of
 from netlab.conntrack.entry import Entry
 from netlab.conntrack.track import Conntrack
 from netlab.conntrack.tuples import FlowTuple, tuple_of
 from netlab.hooks import HookState
 from netlab.iptables.extension import HotDrop, Rules, Test, match
 from netlab.iptables.matches.conntrack import TrackingMatch
-from netlab.iptables.option import Is, Kind, Option, number
+from netlab.iptables.option import Is, Kind, Option, address_and_mask, number, prefix_length
 from netlab.names import NetlabError, TcpState
 from netlab.packet import Packet
 
@@ -29,6 +29,10 @@ class Limit(NamedTuple):
 _COUNT: Final = number(32)
 
 
+def _length(text: str) -> int:
+    return prefix_length(address_and_mask(f"0.0.0.0/{text}")[1])
+
+
 @match
 @dataclass(frozen=True)
 class ConnlimitMatch(TrackingMatch):
@@ -41,7 +45,7 @@ class ConnlimitMatch(TrackingMatch):
     options = (
         Option(("--connlimit-upto",), "limit", (Kind(lambda text: Limit(_COUNT.parse(text), False)),), negatable=True),
         Option(("--connlimit-above",), "limit", (Kind(lambda text: Limit(_COUNT.parse(text), True)),), negatable=True),
-        Option(("--connlimit-mask",), "length", (Kind(lambda text: parse_length(text, text)),)),
+        Option(("--connlimit-mask",), "length", (Kind(_length),)),
         Option(("--connlimit-saddr",), "side", value="saddr"),
         Option(("--connlimit-daddr",), "side", value="daddr"),
     )

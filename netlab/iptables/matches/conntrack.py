@@ -20,6 +20,7 @@ from netlab.iptables.option import (
     Span,
     address_and_mask,
     choice,
+    prefix_length,
     some_of,
     span,
 )
@@ -92,18 +93,21 @@ class StateMatch(TrackingMatch):
 
 
 class Network(NamedTuple):
-    """An address and a mask: iptables-save prints the address whole, and the mask only if it is a prefix's."""
+    """An address and how many of its first bits count; iptables-save prints all of it."""
 
     address: int
-    mask: int
+    length: int
 
     def __str__(self) -> str:
-        length = self.mask.bit_count()
-        plain = length == 32 or self.mask != mask_of(length)
-        return format_address(self.address) + ("" if plain else f"/{length}")
+        return format_address(self.address) + (f"/{self.length}" if self.length < 32 else "")
 
 
-NETWORK: Final = Kind(lambda text: Network(*address_and_mask(text)))
+def _network(text: str) -> Network:
+    address, mask = address_and_mask(text)
+    return Network(address, prefix_length(mask))
+
+
+NETWORK: Final = Kind(_network)
 DIRECTION: Final = Kind(
     lambda text: choice({direction.name: direction for direction in Direction}).parse(text.upper()),
     lambda direction: Direction(direction).name,
@@ -207,7 +211,8 @@ def seconds_left(entry: Entry, now: float) -> int:
 
 
 def _address_test(network: Is[Network], direction: Direction, end: str) -> EntryTest:
-    (address, mask), negated = network
+    (address, length), negated = network
+    mask = mask_of(length)
     wanted = address & mask
     return lambda entry, _: (getattr(entry.tuple(direction), end) & mask == wanted) is not negated
 

@@ -65,7 +65,10 @@ class HeaderMatch(Match):
                 yield at + 2, _asks_port(at, ports)
 
     def bind(self, rules: Rules) -> Test:
-        """Only the first fragment has a header: the others do not match."""
+        """Only the first fragment has a header: the others do not match.
+
+        Not so by nftables' instructions, which take for a header what stands in its place.
+        """
         native = rules.variant == "nft" and not self.needs_module
         if native and self.vanishes:
             return lambda packet, state: True
@@ -74,9 +77,8 @@ class HeaderMatch(Match):
         needed = max(length for length, _ in asked) if native else self.header
 
         def test(packet: Packet, state: HookState) -> bool:
-            if offset := packet.frag & OFFSET:
-                if not native:
-                    self.refuse_fragment(offset)
+            if (offset := packet.frag & OFFSET) and not native:
+                self.refuse_fragment(offset)
                 return False
             header = packet.payload
             if len(header) < needed:
