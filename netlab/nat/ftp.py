@@ -4,6 +4,7 @@ So the line is written anew, with what the other side has to connect to; if that
 connection's sequence numbers are off from there on, and are set right (`netlab.conntrack.seqadj`).
 """
 
+from itertools import chain
 from random import Random
 from typing import Final
 
@@ -49,12 +50,12 @@ def _foresee(wanted: Expectation, tracker: Conntrack, random: Random) -> int:
 
     Port 0, which somebody may announce, is waited for and then taken for a failure, as in nf_nat_exp_find_port.
     """
-    first = port = wanted.port
-    for _ in range(1 + min(LAST_PORT - first, MOST_ATTEMPTS)):
+    first = wanted.port
+    others = (random.randrange(first, LAST_PORT) for _ in range(min(LAST_PORT - first, MOST_ATTEMPTS)))
+    for port in chain([first], others):
         candidate = wanted._replace(key=wanted.key._replace(dport=port))
         if not tracker.expectations.clashes(candidate):
             return port if tracker.expect(candidate) else 0
-        port = random.randrange(first, LAST_PORT)
     return 0
 
 
