@@ -19,6 +19,7 @@ from netlab.iptables.base import Base
 from netlab.iptables.engine import BoundChain, BoundRule, walk
 from netlab.iptables.extension import HotDrop, Match
 from netlab.iptables.matches.transport import TcpMatch, UdpMatch
+from netlab.iptables.model import Counters
 from netlab.iptables.option import Span
 from netlab.iptables.targets.standard import Accept, Drop
 from netlab.names import Proto, Verdict
@@ -146,7 +147,7 @@ class Program:
     def entry(self, chain: BoundChain) -> Compiled:
         """What takes packets over a chain that hangs on a hook."""
         function: Callable[..., Verdict | int | None] = self.namespace[_name(chain)]
-        policy, counters = chain.chain.policy, chain.chain.counters
+        policy, counters = chain.chain.policy, chain.chain.counters if chain.chain.counted else Counters()
         assert policy is not None
 
         def run(packet: Packet, state: HookState) -> Verdict | int:

@@ -43,7 +43,7 @@ def declare(table: Table, name: str, policy: str, counters: Counters, place: Pla
         return
     if policy not in (*POLICIES, "-"):
         raise RuleError("Bad policy name.", place, status=1)
-    chain.hooked = True
+    chain.hooked = chain.counted = True
     if policy != "-":
         chain.policy, chain.counters = POLICIES[policy], counters
     if not noflush:
@@ -112,7 +112,7 @@ def _replace(table: Table, call: Call) -> None:
 
 
 def _delete(table: Table, call: Call) -> None:
-    chain = _used(table, call)
+    chain = _holding(table, call)
     if call.number is not None:
         if call.number > len(chain.rules):
             raise RuleError("Index of deletion too big.", call.place, status=1)
@@ -122,9 +122,16 @@ def _delete(table: Table, call: Call) -> None:
 
 
 def _check(table: Table, call: Call) -> None:
-    chain = _used(table, call)
+    chain = _holding(table, call)
     for rule in call.rules:
         _position(chain, rule)
+
+
+def _holding(table: Table, call: Call) -> Chain:
+    """The chain that should hold the rules."""
+    if call.rules and call.chain not in table.chains:
+        raise RuleError(NO_RULE, call.chain_place, status=1)
+    return _used(table, call)
 
 
 def _position(chain: Chain, wanted: Rule) -> int:
@@ -151,7 +158,7 @@ def _zero(table: Table, call: Call) -> None:
             if call.number in (None, position) and (rule.counters.packets or rule.counters.bytes):
                 chain.rules[position - 1] = replace(rule, counters=Counters())
         if call.number is None:
-            chain.counters = Counters()
+            chain.counters, chain.counted = Counters(), chain.hooked
 
 
 def _new_chain(table: Table, call: Call) -> None:
@@ -202,7 +209,8 @@ def _policy(table: Table, call: Call) -> None:
         raise RuleError("Bad policy name. Run `dmesg' for more information.", call.chain_place, status=1)
     if table.name == "nat" and call.name == "DROP":
         raise RuleError(NOT_IN_NAT, call.chain_place)
-    chain.policy, chain.hooked, chain.counters = POLICIES[call.name], True, Counters()
+    chain.policy, chain.counters = POLICIES[call.name], Counters()
+    chain.hooked = chain.counted = True
 
 
 _EDITS: Final[Mapping[str, Callable[[Table, Call], None]]] = {

@@ -116,7 +116,8 @@ def walk(base: BoundChain, packet: Packet, state: HookState, write: Callable[[Ev
             packet = state.skb.packet = after
             length = after.length
     assert base.chain.policy is not None
-    base.chain.counters.count(length)
+    if base.chain.counted:
+        base.chain.counters.count(length)
     return journey.end(base, None, base.chain.policy, packet, packet)
 
 

@@ -17,7 +17,7 @@ from netlab.iptables.compile import Program, compile_table
 from netlab.iptables.engine import BoundChain, Functions, bind, walk
 from netlab.iptables.extension import Variant
 from netlab.iptables.matches.recent import RecentMatch, RecentTables
-from netlab.iptables.model import TABLES, Rule, Ruleset, Table
+from netlab.iptables.model import TABLES, Counters, Rule, Ruleset, Table
 from netlab.iptables.restore import restore
 from netlab.iptables.save import save
 from netlab.iptables.sets import Sets
@@ -96,6 +96,8 @@ class Firewall:
             RuleError: the kernel would refuse them; then those in force stay.
         """
         check(ruleset, self.variant)
+        if self.variant == "legacy":
+            self._count_anew(ruleset)
         rules = [rule for table in ruleset.tables.values() for rule in table.rules()]
         for rule in rules:
             if missing := next((name for name in rule.sets if name not in self.sets), None):
@@ -112,6 +114,15 @@ class Firewall:
             self._registered += self._nat().attach({hook: function for hook, function, _, _ in translating})
         self.ruleset, self._bound = ruleset, kept
         self.recent.keep(match.table for rule in rules for match in rule.matches if isinstance(match, RecentMatch))
+
+    def _count_anew(self, ruleset: Ruleset) -> None:
+        """With iptables-legacy all policies count, and begin at 0 whenever anything in their table is changed."""
+        for name, table in ruleset.tables.items():
+            before = self.ruleset.tables.get(name)
+            for chain in table.chains.values() if table is not before else ():
+                chain.counted = chain.hook is not None
+                if before and chain.name in before.chains and chain.counters is before.chains[chain.name].counters:
+                    chain.counters = Counters()
 
     def _references(self, name: str) -> int:
         """How often rules in force name that set."""

@@ -114,12 +114,15 @@ class Chain:
     """A list of rules. `hook` and `policy` are those of a chain that a table begins with; a user's chain has none.
 
     `hooked`: it hangs on its hook. iptables-nft hangs a chain there when somebody names it first.
+    `counted`: its policy counts. In iptables-nft one does once a line `:NAME`, -P or -Z has named the chain, and not
+    where it is there only since it got a rule.
     """
 
     name: str
     hook: Hook | None = None
     policy: Verdict | None = None
     hooked: bool = False
+    counted: bool = False
     counters: Counters = field(default_factory=Counters)
     rules: list[Rule] = field(default_factory=list)
 

@@ -32,6 +32,7 @@ _TIMEOUTS_APART = 2  # seconds
 _TIMESTAMP_REPLY = 14
 _TIMESTAMP_OPTION = 68
 _REDIRECT = 5
+_AS_IT_CAME = frozenset({"packet", "host", "hook", "in", "proto"})  # what no hook function changes
 _BY_CHANCE = re.compile(r"--mode random\b")
 _RULE_LOGGED = re.compile(r"IN=\S* OUT=\S* .*SRC=\S+ DST=\S+ LEN=")
 
@@ -159,12 +160,20 @@ def _known_lines(mine: list[str], theirs: list[str], result: Comparison) -> tupl
 
 
 def _agree_but_for_unknown(mine: list[Json], theirs: list[Json], result: Comparison) -> bool:
-    """Whether two paths differ only where one world does not know; counts those places."""
-    pairs = [(one[key], other.get(key)) for one, other in zip(mine, theirs, strict=False) for key in one]
-    unknown = sum(UNKNOWN in pair for pair in pairs)
-    agree = len(mine) == len(theirs) and all(one == other or UNKNOWN in (one, other) for one, other in pairs)
-    result.unknown += unknown if agree else 0
-    return agree
+    """Whether two paths differ only where one world does not know; counts those places.
+
+    Who does not know a hook's verdict has seen the packet come, and nothing of what became of it there.
+    """
+    unknown = 0
+    for one, other in zip(mine, theirs, strict=False):
+        left = UNKNOWN not in (one["verdict"], other["verdict"])
+        for key, value in one.items():
+            if UNKNOWN in (value, other.get(key)) or (value != other.get(key) and not left and key not in _AS_IT_CAME):
+                unknown += 1
+            elif value != other.get(key):
+                return False
+    result.unknown += unknown if len(mine) == len(theirs) else 0
+    return len(mine) == len(theirs)
 
 
 def _explain(step: int, what: str, mine: Any, theirs: Any) -> Iterator[Difference]:

@@ -135,7 +135,7 @@ with Worker() as worker:
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="becomes nobody first, which only root can")
-@pytest.mark.needs("setpriv")
+@pytest.mark.needs("setpriv", "iptables-nft-restore", "ipset")
 def test_a_user_without_any_privilege(tmp_path: Path) -> None:
     python = next((path for path in (sys.executable, "/usr/bin/python3") if runs_for_nobody(path)), None)
     if not python:
@@ -144,7 +144,10 @@ def test_a_user_without_any_privilege(tmp_path: Path) -> None:
     for folder in (tmp_path, *tmp_path.parents[:3]):
         folder.chmod(folder.stat().st_mode | 0o055)
     structure = {
-        "hosts": {"r": {"interfaces": {"eth0": "10.0.1.1/24"}}},
+        "hosts": {
+            "r": {"interfaces": {"eth0": "10.0.1.1/24"}},
+            "s": {"iptables": "*filter\n-A INPUT -j DROP\nCOMMIT\n", "ipsets": "create some hash:ip\n"},
+        },
         "steps": [
             {"packet": {"into": "r:eth0", "src": "10.0.1.2", "dst": "10.0.1.1", "proto": "icmp", "id": 5}},
             {"packet": {"into": "r:eth0", "src": "127.0.0.1", "dst": "10.0.1.1", "proto": "icmp", "id": 5}},
@@ -160,6 +163,7 @@ def test_a_user_without_any_privilege(tmp_path: Path) -> None:
     assert hooks(trace, 0) == ["PRE_ROUTING", "LOCAL_IN", "LOCAL_OUT", "POST_ROUTING"]
     assert hooks(trace, 1) == ["PRE_ROUTING"]
     assert trace["steps"][1]["dropped"] == "unknown"
+    assert "[0:0] -A INPUT -j DROP" in trace["counters"]["s"]
 
 
 NOBODY = 65534

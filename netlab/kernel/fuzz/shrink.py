@@ -80,7 +80,7 @@ def to_yaml(scenario: Scenario) -> str:
             lines.append(f"    conntrack: {spec.conntrack}")
         for key in ("ipsets", "iptables"):
             if text := getattr(spec, key):
-                lines += [f"    {key}: |", *(f"      {line}".rstrip() for line in text.splitlines())]
+                lines += [f"    {key}: |", *(f"      {line}" if line else "" for line in text.splitlines())]
         if spec.queues:
             lines.append(f"    queues: {json.dumps({number: str(answer) for number, answer in spec.queues.items()})}")
         if spec.mtu:
