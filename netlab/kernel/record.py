@@ -119,6 +119,9 @@ class Recorder:
             packet = Packet.from_bytes(data)
             way, here = (host, dev, _identity(packet)), _bytes(packet.frag, packet.length)
             found = _whole(self._leaving.get(way, {}), here)
+            if found is None and packet.is_fragment and (sender := self._way_of_rewritten(way, here)):
+                way, found = sender, (here, self._leaving[sender][here])
+                packet = packet.with_(ttl=way[2][-1])
             if found is None:
                 number = self._new_number()
                 self.events.append(Sent(number, host, dev, packet, None, self.peers.get((host, dev))))
@@ -132,6 +135,19 @@ class Recorder:
             while at < len(self.events) and isinstance(self.events[at], Sent):
                 at += 1
             self.events.insert(at, Sent(number, host, dev, packet, None, self.peers.get((host, dev))))
+
+    def _way_of_rewritten(self, way: tuple[str, str, Identity], here: Bytes) -> tuple[str, str, Identity] | None:
+        """Whence a fragment came in whose lifetime the receiver has lowered, in the same buffer, before it was read."""
+        return next(
+            (
+                sender
+                for sender, leaving in self._leaving.items()
+                if (*sender[:2], *sender[2][:-1]) == (*way[:2], *way[2][:-1])
+                and here in leaving
+                and (*sender, here) not in self._gone
+            ),
+            None,
+        )
 
     def awaits(self, places: Container[tuple[str, str]]) -> bool:
         """Whether something is on its way out by one of these (host, interface) and neither left nor was dropped.
