@@ -234,10 +234,11 @@ class _Reader:
 
     def _own(self, name: str, spelling: str, word: Word, attached: Word | None, negation: Word | None) -> None:
         if negation:
-            what = (
-                f"cannot have ! before {spelling}" if name in ("jump", "goto", "set-counters") else "unexpected ! flag"
-            )
-            raise RuleError(what, negation.place)
+            if name in COMMANDS:
+                raise RuleError("unexpected '!' flag", negation.place)
+            if name in ("match", "table"):
+                raise RuleError(f"unexpected ! flag before --{name}", negation.place)
+            raise RuleError(f"cannot have ! before {spelling}", negation.place)
         if name in COMMANDS:
             self._command(name, word, attached)
         elif name in FLAGS:

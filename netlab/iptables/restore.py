@@ -119,6 +119,8 @@ class _Reader:
             at = found.end()
             counted = [Word(text, number) for text in ("-c", found[1], found[2])] if self.counters else ()
         words = list(split(line[at:], number, at + 1))
+        if not words:
+            raise RuleError("no command specified", Place(number, 1))
         call = parse([*words, *counted])
         if call.table is not None:
             raise RuleError("The -t option cannot be used in iptables-restore.", call.place)

@@ -1,0 +1,132 @@
+"""The command line: stories in order, against what the real iptables answered to each step."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from netlab.iptables.check import check
+from netlab.iptables.command import command
+from netlab.iptables.model import Ruleset
+from netlab.iptables.save import save
+from netlab.names import NetlabError
+from tests.iptables.corpus import recorded
+
+OTHERWISE = {
+    "rename": "a base chain, and the name of a target, are refused as iptables-legacy does",
+    "restore: COMMIT twice": "nothing is half loaded",
+    "restore: a mistake in the second table": "nothing is half loaded",
+    "restore --noflush with other commands": "iptables-nft crashes",
+    "restore --verbose": "it tells nothing",
+    "restore: a quote that does not end": "it is refused",
+    "help": "there is none",
+}
+"""Stories in which netlab goes its own way somewhere; its outputs are compared in all others."""
+BETTER_SAID = re.compile(
+    r"RULE_APPEND failed|CHAIN_\w+ failed|need \]|line \d+ (policy|chain name|table name) |line \d+ failed$|inhibited|"
+    r"invalid portrange|Can't open|unrecognized option|Unknown arguments|Chain '\w+' does not exist\nError occurred|"
+    r"packet counter not numeric\nError|Invalid target name `ACCEPT|argument `COMMIT\r|^Try |also requires|unknown protocol \"-"
+)
+"""Messages that say less than netlab's."""
+
+
+class Rules:
+    """Rules that are in force nowhere, but checked as if they were."""
+
+    def __init__(self) -> None:
+        self.ruleset = Ruleset()
+
+    def replace(self, ruleset: Ruleset) -> None:
+        check(ruleset)
+        self.ruleset = ruleset
+
+
+def plain(text: str) -> str:
+    """Without blank lines, and the comments that tell the time."""
+    return "\n".join(line.rstrip() for line in text.splitlines() if line.strip() and not line.startswith("#"))
+
+
+def steps(story: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    for step in story["steps"]:
+        if step["command"].startswith("iptables"):
+            yield step, step["nft"]
+
+
+STORIES = [story for story in recorded("commands") if story["story"] not in OTHERWISE]
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story["story"])
+def test_a_story_goes_as_with_iptables(story: dict[str, Any]) -> None:
+    rules = Rules()
+    for step, answer in steps(story):
+        line = step["command"]
+        output = command(rules, line, step.get("stdin", ""))
+        refused = {"status": output.status, "said": output.err}
+        assert (output.status != 0) == (answer["status"] != 0), f"{line}: {refused}, not {answer}"
+        assert plain(output.out) == plain(answer.get("stdout", "")), line
+        theirs = answer.get("stderr", "")
+        if not BETTER_SAID.search(theirs.strip()) and "Warning" not in theirs:
+            assert (output.status, plain(output.err)) == (answer["status"], plain(theirs)), line
+
+
+def test_every_story_that_goes_otherwise_is_there() -> None:
+    assert OTHERWISE.keys() <= {story["story"] for story in recorded("commands")}
+
+
+# ---------------------------------------------------------------- what netlab alone says
+
+
+def test_what_the_kernel_refuses_is_said_in_words() -> None:
+    rules = Rules()
+    output = command(rules, "iptables -A INPUT -j MASQUERADE")
+    assert output.status == 4
+    assert output.err == "iptables v1.8.9 (nf_tables): MASQUERADE may stand in nat only, not in table filter"
+    assert save(rules.ruleset) == ""
+
+
+def test_a_refused_file_changes_nothing() -> None:
+    rules = Rules()
+    command(rules, "iptables -A INPUT -p gre -j ACCEPT")
+    before = rules.ruleset
+    output = command(
+        rules, "iptables-restore", "*filter\n-A INPUT -p tcp -j ACCEPT\n-A INPUT -j SNAT --to 1.1.1.1\nCOMMIT\n"
+    )
+    assert output.status == 4
+    assert "line 3: SNAT may stand in nat only" in output.err
+    assert rules.ruleset is before
+
+
+def test_restore_only_to_test() -> None:
+    rules = Rules()
+    assert command(rules, "iptables-restore --test", "*filter\n-A INPUT -j DROP\nCOMMIT\n").status == 0
+    assert save(rules.ruleset) == ""
+
+
+def test_rules_that_stay_are_the_same_rules() -> None:
+    rules = Rules()
+    command(rules, "iptables -A INPUT -m limit --limit 1/s -j ACCEPT")
+    (first,) = rules.ruleset.tables["filter"].rules()
+    command(rules, "iptables -I INPUT -j LOG")
+    command(rules, "iptables -t nat -A POSTROUTING -j MASQUERADE")
+    assert first in list(rules.ruleset.tables["filter"].rules())
+
+
+def test_listing_changes_nothing() -> None:
+    rules = Rules()
+    for line in ("iptables -L", "iptables -S", "iptables -t nat -L -n", "iptables-save -t raw", "iptables -V"):
+        assert command(rules, line).status == 0
+    assert rules.ruleset.tables == {}
+
+
+@pytest.mark.parametrize("line", ["iptables -A INPUT -m comment --comment 'x", "ip6tables -L", ""])
+def test_what_is_no_command(line: str) -> None:
+    with pytest.raises(NetlabError):
+        command(Rules(), line)
+
+
+@pytest.mark.parametrize("name", ["iptables-nft", "/usr/sbin/iptables", "iptables-legacy"])
+def test_other_names_of_the_same(name: str) -> None:
+    rules = Rules()
+    assert command(rules, [name, "-A", "INPUT", "-j", "DROP"]).status == 0
+    assert "-A INPUT -j DROP" in command(rules, f"{name}-save").out
