@@ -3,7 +3,7 @@
 from typing import Final, NamedTuple
 
 from netlab.names import Proto
-from netlab.packet import Icmp, Packet
+from netlab.packet import Icmp, Packet, checksum
 
 ECHO_REPLY, UNREACHABLE, REDIRECT, ECHO, TIME_EXCEEDED, PARAMETER_PROBLEM = 0, 3, 5, 8, 11, 12
 TIMESTAMP, TIMESTAMP_REPLY = 13, 14
@@ -19,6 +19,9 @@ DUMMY_SOURCE: Final = 0xC0000008  # 192.0.0.8: where a host has no address to se
 TOS_MASK: Final = 0x1E
 REPORTABLE: Final = frozenset({0, 8, *range(13, 19)})
 """The ICMP messages about which errors are sent: questions and answers."""
+
+
+CHECKSUM_AT: Final[dict[int, int]] = {Proto.TCP: 16, Proto.UDP: 6}  # bytes into the header
 
 
 class Error(NamedTuple):
@@ -62,6 +65,20 @@ def error_packet(error: Error, about: Packet, saddr: int, ttl: int, room: int) -
     ).payload
     tos = about.tos & TOS_MASK | PRECEDENCE_INTERNETCONTROL
     return Packet(saddr, about.saddr, Proto.ICMP, body, ttl, tos)
+
+
+def unsummed(packet: Packet) -> Packet:
+    """A packet of this host's own as it looks before it leaves (CHECKSUM_PARTIAL).
+
+    What TCP and UDP have made waits for its checksum, and the sum of its pseudo header stands there.
+    """
+    at = CHECKSUM_AT.get(packet.proto)
+    payload = packet.payload
+    if at is None or len(payload) < at + 2 or payload[at : at + 2] == bytes(2):
+        return packet
+    pseudo = packet.to_bytes()[12:20] + bytes((0, packet.proto)) + len(payload).to_bytes(2, "big")
+    partial = 0xFFFF - checksum(pseudo)
+    return packet._replace(payload=payload[:at] + partial.to_bytes(2, "big") + payload[at + 2 :])
 
 
 def echo_reply(request: Packet, saddr: int, ttl: int) -> Packet:

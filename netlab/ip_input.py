@@ -59,7 +59,8 @@ class IpInput:
         skb = Skb(packet, number, dev)
         if looped is not None:
             skb.looped = True
-            if looped.ctstate is not CtState.INVALID:  # which only says that there is no flow
+            skb.about_untracked = looped.about_untracked
+            if looped.ctstate is not CtState.INVALID or looped.about_untracked:  # else it only says: there is no flow
                 skb.ct, skb.direction, skb.ctstate = looped.ct, looped.direction, looped.ctstate
         skb.to_all = to_all
         if packet.checksum is not None:

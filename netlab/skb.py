@@ -33,6 +33,7 @@ class Skb:
         ct: its flow, and `direction` which way of it; None without one.
         ctstate: what conntrack says of it; None where conntrack has not looked.
         helper: the conntrack helper that a rule chose for the flow that this packet begins; "" if it chose none.
+        about_untracked: it tells about a packet that is not tracked, or about what tells about one.
         traced: a rule asked to be told what others make of it (`-j TRACE`).
         sender: hears the errno if a local process waits for its system call to return.
     """
@@ -51,6 +52,7 @@ class Skb:
     direction: "Direction | None" = None
     ctstate: CtState | None = None
     helper: str | None = None
+    about_untracked = False
     traced = False
     sender: Callable[[str, str], None] | None = None
 
@@ -66,8 +68,8 @@ class Skb:
         """
         if about.ct is not None and about.direction is not None:
             self.ct, self.direction, self.ctstate = about.ct, about.direction.other, CtState.RELATED
-        elif about.ctstate is CtState.UNTRACKED:
-            self.ctstate = CtState.INVALID
+        elif about.ctstate is CtState.UNTRACKED or about.about_untracked:
+            self.ctstate, self.about_untracked = CtState.INVALID, True
 
     def refuse(self, errno: str, why: str) -> None:
         """Tell the local process that sent it, if one still waits."""
