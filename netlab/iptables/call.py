@@ -40,7 +40,6 @@ OTHERS: Final[Mapping[str, tuple[str, ...]]] = {
     "goto": ("-g", "--goto"),
     "set-counters": ("-c", "--set-counters"),
     "wait": ("-w", "--wait"),
-    "wait-interval": ("-W", "--wait-interval"),
     "modprobe": ("-M", "--modprobe"),
 }
 """What is no command and asks nothing of a packet; only `-w` may stand without its value."""
