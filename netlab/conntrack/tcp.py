@@ -102,31 +102,31 @@ CLOSING: Final = frozenset({
 _LAST_OF_BOTH_OPENING: Final = (TcpState.SYN_RECV, Direction.REPLY, Kind.ACK)
 
 
-class Mark(IntEnum):
+class Mark:
     """What the tracker remembers of one side."""
 
-    SCALES = 1
+    SCALES: Final = 1
     """It sent a window scale."""
-    SACKS = 2
+    SACKS: Final = 2
     """It permits selective acknowledgements."""
-    CLOSED_FIRST = 4
+    CLOSED_FIRST: Final = 4
     """Its FIN was the first."""
-    LIBERAL = 8
+    LIBERAL: Final = 8
     """Picked up in mid-conversation: its windows are not known well enough to judge."""
-    UNACKNOWLEDGED = 16
+    UNACKNOWLEDGED: Final = 16
     """It sent data that nobody has acknowledged yet."""
-    ACKED = 32
+    ACKED: Final = 32
     """It has acknowledged something: `max_ack` holds what."""
 
 
-class Memory(IntEnum):
+class Memory:
     """What the tracker remembers of a SYN that it let pass without believing it, and of the opening."""
 
-    SCALES = 1
-    SACKS = 2
-    CHALLENGED = 4
+    SCALES: Final = 1
+    SACKS: Final = 2
+    CHALLENGED: Final = 4
     """The next ACK may be a challenge (RFC 5961), not the acknowledgement of the last FIN."""
-    BOTH_OPENED = 8
+    BOTH_OPENED: Final = 8
     """Both sides sent a SYN: a simultaneous open."""
 
 
@@ -141,6 +141,15 @@ class Judgement(Enum):
     """Let it pass, and forget the entry: the only answer a connection ever got was a reset."""
     REOPEN = "reopen"
     """The entry is of the past: delete it and look the packet up again."""
+
+
+# To look up a member of an enum takes six times as long as a name of this module, and every segment comes this way.
+_ORIGINAL_WAY, _REPLY_WAY = Direction.ORIGINAL, Direction.REPLY
+_SYN_SENT, _SYN_RECV, _ESTABLISHED = TcpState.SYN_SENT, TcpState.SYN_RECV, TcpState.ESTABLISHED
+_FIN_WAIT, _TIME_WAIT, _CLOSE, _SYN_SENT2 = TcpState.FIN_WAIT, TcpState.TIME_WAIT, TcpState.CLOSE, TcpState.SYN_SENT2
+_A_SYN, _A_SYN_ACK, _A_FIN, _AN_ACK, _A_RST = Kind.SYN, Kind.SYN_ACK, Kind.FIN, Kind.ACK, Kind.RST
+_ACCEPT, _PASS = Judgement.ACCEPT, Judgement.PASS
+_SEEN_REPLY, _ASSURED = int(Status.SEEN_REPLY), int(Status.ASSURED)
 
 
 class Side:
@@ -173,7 +182,7 @@ class TcpTrack:
     def __init__(self) -> None:
         self.state = TcpState.NONE
         self.original, self.reply = Side(), Side()
-        self.last_direction = Direction.ORIGINAL
+        self.last_direction = _ORIGINAL_WAY
         self.last_kind = Kind.NONE
         self.last_seq = self.last_ack = self.last_end = self.last_window = 0
         self.repeats = 0
@@ -193,13 +202,14 @@ class TcpTrack:
 class Settings:
     """The sysctls net.netfilter.nf_conntrack_tcp_*, and the timeouts in seconds by state's name."""
 
-    __slots__ = ("ignore_invalid_rst", "liberal", "loose", "max_retrans", "timeouts")
+    __slots__ = ("ignore_invalid_rst", "liberal", "lifetimes", "loose", "max_retrans", "timeouts")
 
     def __init__(
         self, timeouts: Mapping[str, int], *, loose: int = 1, liberal: int = 0, max_retrans: int = 3,
         ignore_invalid_rst: int = 0,
     ) -> None:  # fmt: skip
         self.timeouts = timeouts
+        self.lifetimes = [timeouts.get(state.name, 0) for state in TcpState]
         self.loose = loose
         self.liberal = liberal
         self.max_retrans = max_retrans
@@ -227,12 +237,12 @@ class Segment:
 def kind_of(flags: int) -> Kind:
     """The table's row for these flags."""
     if flags & RST:
-        return Kind.RST
+        return _A_RST
     if flags & SYN:
-        return Kind.SYN_ACK if flags & ACK else Kind.SYN
+        return _A_SYN_ACK if flags & ACK else _A_SYN
     if flags & FIN:
-        return Kind.FIN
-    return Kind.ACK if flags & ACK else Kind.NONE
+        return _A_FIN
+    return _AN_ACK if flags & ACK else Kind.NONE
 
 
 def well_formed(tcp: Tcp) -> bool:
@@ -243,14 +253,14 @@ def well_formed(tcp: Tcp) -> bool:
 def begin(tcp: Tcp, settings: Settings) -> TcpTrack | None:
     """The track of a new connection; None where this segment begins none."""
     segment = Segment(tcp)
-    first = TABLE[Direction.ORIGINAL][segment.kind, TcpState.NONE]
-    if not isinstance(first, TcpState) or (first is not TcpState.SYN_SENT and not settings.loose):
+    first = TABLE[_ORIGINAL_WAY][segment.kind, TcpState.NONE]
+    if not isinstance(first, TcpState) or (first is not _SYN_SENT and not settings.loose):
         return None
     track = TcpTrack()
     side = track.original
     side.end = segment.end
     side.max_window = segment.window or 1
-    if first is TcpState.SYN_SENT:
+    if first is _SYN_SENT:
         side.max_end = side.end
         read_options(segment.options, side)
     else:
@@ -269,25 +279,25 @@ def judge(entry: Entry, tcp: Tcp, direction: Direction, settings: Settings, now:
     target = TABLE[direction][segment.kind, came_from]
     if target == INVALID:
         return Judgement.INVALID
-    if target is TcpState.SYN_SENT and came_from in (TcpState.TIME_WAIT, TcpState.CLOSE):
+    if target is _SYN_SENT and came_from in (_TIME_WAIT, _CLOSE):
         if _may_reopen(track, direction):
             return Judgement.REOPEN
         target = IGNORE
     if target == IGNORE:
         if not _syncs(track, segment, direction):
             _remember(track, segment, direction)
-            return Judgement.PASS
-        came_from, target = TcpState.SYN_SENT, TcpState.SYN_RECV
+            return _PASS
+        came_from, target = _SYN_SENT, _SYN_RECV
     assert isinstance(target, TcpState)
-    if target is TcpState.TIME_WAIT and _is_challenge(track, segment, direction):
+    if target is _TIME_WAIT and _is_challenge(track, segment, direction):
         track.memory &= ~Memory.CHALLENGED
-        return Judgement.PASS
-    if target is TcpState.SYN_SENT2:
+        return _PASS
+    if target is _SYN_SENT2:
         track.memory |= Memory.BOTH_OPENED
     elif (target, direction, segment.kind) == _LAST_OF_BOTH_OPENING and track.memory & Memory.BOTH_OPENED:
-        target = TcpState.ESTABLISHED
+        target = _ESTABLISHED
     believed = False
-    if segment.kind is Kind.RST:
+    if segment.kind is _A_RST:
         reset = _judge_reset(entry, track, segment, direction, settings)
         if reset is None:
             return Judgement.INVALID
@@ -299,10 +309,10 @@ def judge(entry: Entry, tcp: Tcp, direction: Direction, settings: Settings, now:
             _note_rejected(entry, track, segment, direction, settings, now)
             return Judgement.INVALID
         if fit is not Fit.INSIDE:
-            return Judgement.PASS
+            return _PASS
     track.last_kind, track.last_direction = segment.kind, direction
     track.state = target
-    if target is TcpState.FIN_WAIT and came_from is not target:
+    if target is _FIN_WAIT and came_from is not target:
         track.side(direction).marks |= Mark.CLOSED_FIRST
     return _settle(entry, track, segment, came_from, settings, now)
 
@@ -313,12 +323,12 @@ def judge(entry: Entry, tcp: Tcp, direction: Direction, settings: Settings, now:
 def _may_reopen(track: TcpTrack, direction: Direction) -> bool:
     """A SYN in TIME_WAIT or CLOSE: a new connection, if the old one was closed in order or reset from this side."""
     closed = track.marks & Mark.CLOSED_FIRST
-    return bool(closed) or (track.last_direction is direction and track.last_kind is Kind.RST)
+    return bool(closed) or (track.last_direction is direction and track.last_kind is _A_RST)
 
 
 def _syncs(track: TcpTrack, segment: Segment, direction: Direction) -> bool:
     """A SYN-ACK for a SYN that was ignored: the two ends are in step after all, so the tracker joins them."""
-    if segment.kind is not Kind.SYN_ACK or track.last_kind is not Kind.SYN:
+    if segment.kind is not _A_SYN_ACK or track.last_kind is not _A_SYN:
         return False
     if track.last_direction is direction or segment.ack != track.last_end:
         return False
@@ -339,7 +349,7 @@ def _remember(track: TcpTrack, segment: Segment, direction: Direction) -> None:
     before_it = track.state
     track.last_kind, track.last_direction = segment.kind, direction
     track.last_seq, track.last_end, track.last_window = segment.seq, segment.end, segment.window
-    if segment.kind is Kind.SYN and direction is Direction.ORIGINAL:
+    if segment.kind is _A_SYN and direction is _ORIGINAL_WAY:
         seen = Side()
         read_options(segment.options, seen)
         track.memory = (Memory.SCALES if seen.marks & Mark.SCALES else 0) | (
@@ -348,7 +358,7 @@ def _remember(track: TcpTrack, segment: Segment, direction: Direction) -> None:
         track.memory_scale = seen.scale
         if before_it is TcpState.LAST_ACK:
             track.memory |= Memory.CHALLENGED
-    if before_it is TcpState.SYN_SENT and segment.kind is Kind.ACK and direction is Direction.REPLY:
+    if before_it is _SYN_SENT and segment.kind is _AN_ACK and direction is _REPLY_WAY:
         track.last_ack = segment.ack
 
 
@@ -356,9 +366,9 @@ def _is_challenge(track: TcpTrack, segment: Segment, direction: Direction) -> bo
     """An ACK in LAST_ACK that answers a spurious SYN, not the last FIN (RFC 5961)."""
     return (
         track.state is TcpState.LAST_ACK
-        and segment.kind is Kind.ACK
+        and segment.kind is _AN_ACK
         and track.last_direction is not direction
-        and track.last_kind is Kind.SYN
+        and track.last_kind is _A_SYN
         and bool(track.memory & Memory.CHALLENGED)
     )
 
@@ -372,32 +382,32 @@ def _judge_reset(
     guesses one, and the other side answers it with a challenge (RFC 5961).
     """
     if track.state in CLOSING:
-        return TcpState.CLOSE, True
-    target = TcpState.CLOSE
+        return _CLOSE, True
+    target = _CLOSE
     other = track.side(direction.other)
-    established = track.state is TcpState.ESTABLISHED and bool(entry.status & Status.ASSURED)
-    if other.marks & Mark.ACKED and track.last_kind is not Kind.SYN:
+    established = track.state is _ESTABLISHED and bool(entry.status & _ASSURED)
+    if other.marks & Mark.ACKED and track.last_kind is not _A_SYN:
         if segment.seq == 0 and not established:
             return target, False
         if is_before(segment.seq, other.max_ack) and not settings.ignore_invalid_rst:
             return None
         if not established or segment.seq == other.max_ack:
             return target, False
-        if track.last_kind is Kind.ACK and track.last_direction is direction and segment.seq == track.last_end:
+        if track.last_kind is _AN_ACK and track.last_direction is direction and segment.seq == track.last_end:
             return target, False
         target = track.state
     turned = track.last_direction is not direction
     answers_ignored = (
-        (turned and entry.status & Status.SEEN_REPLY)
-        if track.last_kind is Kind.SYN
-        else track.last_kind is Kind.ACK and not entry.status & Status.ASSURED
+        (turned and entry.status & _SEEN_REPLY)
+        if track.last_kind is _A_SYN
+        else track.last_kind is _AN_ACK and not entry.status & _ASSURED
     )
     if answers_ignored and segment.ack == track.last_end:
         return target, True
     answers_challenge = (
-        track.state is TcpState.SYN_SENT
-        and track.last_kind is Kind.ACK
-        and track.last_direction is Direction.REPLY
+        track.state is _SYN_SENT
+        and track.last_kind is _AN_ACK
+        and track.last_direction is _REPLY_WAY
         and segment.seq == track.last_ack
     )
     return target, answers_challenge
@@ -407,9 +417,9 @@ def _note_rejected(
     entry: Entry, track: TcpTrack, segment: Segment, direction: Direction, settings: Settings, now: float
 ) -> None:
     """FIN or RST out of window from both sides: the connection is gone, whatever the windows say. Keep it less long."""
-    if not entry.status & Status.ASSURED or segment.kind not in (Kind.FIN, Kind.RST):
+    if not entry.status & _ASSURED or segment.kind not in (_A_FIN, _A_RST):
         return
-    if track.last_direction is not direction and track.last_kind in (Kind.FIN, Kind.RST):
+    if track.last_direction is not direction and track.last_kind in (_A_FIN, _A_RST):
         left = entry.expires - now
         if left >= CLOSING_SOON and left > settings.timeouts["UNACKNOWLEDGED"]:
             entry.refresh(settings.timeouts["UNACKNOWLEDGED"], now)
@@ -422,27 +432,27 @@ def _settle(
 ) -> Judgement:
     """After a segment that fits: how long the entry lives from now on, and whether it is ASSURED."""
     state, timeouts = track.state, settings.timeouts
-    usual = timeouts[state.name]
+    usual = settings.lifetimes[state]
     timeout = usual
     if track.repeats >= settings.max_retrans and usual > timeouts["MAX_RETRANS"]:
         timeout = timeouts["MAX_RETRANS"]
-    elif segment.kind is Kind.RST:
+    elif segment.kind is _A_RST:
         timeout = timeouts["CLOSE"]
     elif track.marks & Mark.UNACKNOWLEDGED and usual > timeouts["UNACKNOWLEDGED"]:
         timeout = timeouts["UNACKNOWLEDGED"]
     elif track.last_window == 0 and usual > timeouts["MAX_RETRANS"]:
         timeout = timeouts["MAX_RETRANS"]
-    if not entry.status & Status.SEEN_REPLY:
-        if segment.kind is Kind.RST:
+    if not entry.status & _SEEN_REPLY:
+        if segment.kind is _A_RST:
             return Judgement.CLOSE
-        if segment.kind is Kind.SYN and came_from is TcpState.SYN_SENT:
-            return Judgement.PASS  # a repeated SYN keeps nothing alive
-        if state is TcpState.ESTABLISHED:
+        if segment.kind is _A_SYN and came_from is _SYN_SENT:
+            return _PASS  # a repeated SYN keeps nothing alive
+        if state is _ESTABLISHED:
             timeout = min(timeout, timeouts["UNACKNOWLEDGED"])
-    elif state is TcpState.ESTABLISHED and came_from in (TcpState.SYN_RECV, TcpState.ESTABLISHED):
-        entry.status |= Status.ASSURED
+    elif state is _ESTABLISHED and came_from in (_SYN_RECV, _ESTABLISHED):
+        entry.status |= _ASSURED
     entry.refresh(timeout, now)
-    return Judgement.ACCEPT
+    return _ACCEPT
 
 
 # ---------------------------------------------------------------- window tracking
@@ -457,6 +467,9 @@ class Fit(Enum):
     BEYOND = "beyond"
     """A little more than the receiver said it takes: it passes too."""
     OUTSIDE = "outside"
+
+
+_INSIDE, _OLD, _BEYOND, _OUTSIDE = Fit.INSIDE, Fit.OLD, Fit.BEYOND, Fit.OUTSIDE
 
 
 def is_before(one: int, other: int) -> bool:
@@ -479,25 +492,25 @@ def in_window(track: TcpTrack, segment: Segment, direction: Direction, settings:
         if syn:
             _open(sender, receiver, segment, direction)
             if not segment.acks:
-                return Fit.INSIDE  # a simultaneous open
+                return _INSIDE  # a simultaneous open
         else:
             _pick_up(sender, receiver, segment, sack)
-    elif syn and is_before(sender.end, end) and track.state in (TcpState.SYN_SENT, TcpState.SYN_RECV):
+    elif syn and is_before(sender.end, end) and track.state in (_SYN_SENT, _SYN_RECV):
         _open(sender, receiver, segment, direction)  # begun anew, with other numbers
-        if direction is Direction.REPLY and not segment.acks:
-            return Fit.INSIDE
+        if direction is _REPLY_WAY and not segment.acks:
+            return _INSIDE
     if not segment.acks or (segment.flags & RST and ack == 0):
         ack = sack = receiver.end  # it says nothing about the other side: take it as agreeing
-    if segment.flags & RST and seq == 0 and track.state is TcpState.SYN_SENT:
+    if segment.flags & RST and seq == 0 and track.state is _SYN_SENT:
         seq = end = sender.end  # a reset that answers a SYN has no number of its own
     fit = _compare(sender, receiver, seq, end, sack)
-    if fit is Fit.INSIDE:
+    if fit is _INSIDE:
         _learn(track, segment, direction, seq, ack, sack, end)
         return fit
-    if fit is Fit.BEYOND:
+    if fit is _BEYOND:
         sender.end = end  # the receiver may well acknowledge it
         sender.marks |= Mark.UNACKNOWLEDGED
-    return Fit.INSIDE if settings.liberal or sender.marks & Mark.LIBERAL else fit
+    return _INSIDE if settings.liberal or sender.marks & Mark.LIBERAL else fit
 
 
 def _compare(sender: Side, receiver: Side, seq: int, end: int, sack: int) -> Fit:
@@ -509,12 +522,12 @@ def _compare(sender: Side, receiver: Side, seq: int, end: int, sack: int) -> Fit
     if not is_before(seq, sender.max_end + 1):
         excess = end - sender.max_end + 1 & WRAP
         fits_else = receiver.max_window and touches_window and ack_is_recent and ack_is_sent
-        return Fit.BEYOND if fits_else and excess <= receiver.max_window else Fit.OUTSIDE
+        return _BEYOND if fits_else and excess <= receiver.max_window else _OUTSIDE
     if not ack_is_sent:
-        return Fit.OUTSIDE
+        return _OUTSIDE
     if receiver.max_window and not touches_window:
-        return Fit.OLD
-    return Fit.INSIDE if ack_is_recent else Fit.OLD
+        return _OLD
+    return _INSIDE if ack_is_recent else _OLD
 
 
 def _open(sender: Side, receiver: Side, segment: Segment, direction: Direction) -> None:
@@ -522,7 +535,7 @@ def _open(sender: Side, receiver: Side, segment: Segment, direction: Direction) 
     sender.end = sender.max_end = segment.end
     sender.max_window = segment.window or 1
     read_options(segment.options, sender)
-    if direction is Direction.REPLY and not sender.marks & receiver.marks & Mark.SCALES:
+    if direction is _REPLY_WAY and not sender.marks & receiver.marks & Mark.SCALES:
         sender.scale = receiver.scale = 0
 
 
@@ -556,7 +569,7 @@ def _learn(track: TcpTrack, segment: Segment, direction: Direction, seq: int, ac
     limit = sack + window & WRAP
     if is_before(receiver.max_end - 1, limit):
         receiver.max_end = limit if window else limit + 1 & WRAP
-    if segment.kind is Kind.ACK:
+    if segment.kind is _AN_ACK:
         this = direction, seq, ack, end, segment.window
         last = track.last_direction, track.last_seq, track.last_ack, track.last_end, track.last_window
         track.repeats = track.repeats + 1 if this == last else 0

@@ -19,7 +19,10 @@ class Direction(IntEnum):
 
     @property
     def other(self) -> "Direction":
-        return Direction(1 - self)
+        return _OTHER[self]
+
+
+_OTHER: Final = (Direction.REPLY, Direction.ORIGINAL)
 
 
 MOST_SHARED: Final = 2**18
