@@ -77,7 +77,7 @@ class Call:
         name: the new name of a chain, or a policy.
         rules: one for each pair of a source and a destination address.
         zero: counters are to be zeroed, too (`-L -Z`).
-        flags: of `numeric`, `verbose`, `exact`, `line-numbers`.
+        flags: of `numeric`, `verbose`, `exact`, `line-numbers`, `ipv4`, `ipv6`, `wait`.
     """
 
     command: str = ""

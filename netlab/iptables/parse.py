@@ -256,6 +256,7 @@ class _Reader:
             self._once(name, word)
             self._counters(self._value(word, attached))
         elif name == "wait":
+            self.call.flags.add(name)
             if attached is None:
                 self._optional()
         else:

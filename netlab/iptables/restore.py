@@ -124,6 +124,8 @@ class _Reader:
         call = parse([*words, *counted])
         if call.table is not None:
             raise RuleError("The -t option cannot be used in iptables-restore.", call.place)
+        if "wait" in call.flags:
+            raise RuleError("You cannot use `-w' from iptables-restore", call.place)
         if call.command in EDITING:
             edit(table, call)
 

@@ -26,8 +26,8 @@ OTHERWISE = {
 BETTER_SAID = re.compile(
     r"RULE_APPEND failed|CHAIN_\w+ failed|need \]|line \d+ (policy|chain name|table name) |line \d+ failed$|inhibited|"
     r"invalid portrange|Can't open|unrecognized option|Unknown arguments|Chain '\w+' does not exist\nError occurred|"
-    r"packet counter not numeric\nError|Invalid target name `ACCEPT|argument `COMMIT\r|also requires|unknown protocol \"-|"
-    r"^Try |wait-interval"
+    r"packet counter not numeric\nError|Invalid target name `ACCEPT|argument `COMMIT\r|also requires|"
+    r"unknown protocol \"-|^Try |wait-interval"
 )
 """Messages that say less than netlab's."""
 
