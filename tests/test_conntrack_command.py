@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netlab.conntrack.command import Output, conntrack
+from netlab.conntrack.entry import Status
 from netlab.conntrack.text import parse_lines
 from netlab.host import Host
 from netlab.names import NetlabError
@@ -112,6 +113,54 @@ def test_a_host_that_tracks_nothing_has_an_empty_table() -> None:
     assert conntrack(idle, "-F").err.endswith("has been emptied.")
     assert conntrack(idle, "-L expect").err.endswith("0 expectations have been shown.")
     assert conntrack(idle, "-G -p tcp -s 1.1.1.1 -d 2.2.2.2 --sport 1 --dport 2").status == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "column"),
+    [
+        ("conntrack -L -p tcp --sate ESTABLISHED", 21),
+        ("-L  -s rubbish", 5),
+        ("-L -p udp 'x y' -o id", 11),
+        ("-L -o id,foo", 4),
+        ("-L -C", 4),
+        ("-C -p tcp", 4),
+        ("-L foo", 4),
+        (["-L", "-p", "foo"], 4),
+        ("-L -p tcp", None),
+    ],
+)
+def test_a_refused_word_has_a_column(router: Host, command: str | list[str], column: int | None) -> None:
+    output = conntrack(router, command)
+    assert output.column == column
+    assert (f"column {column}" in output._repr_html_()) == (column is not None) == (output.status == 2)
+
+
+def test_translated_flows_are_chosen_by_status_and_address(router: Host) -> None:
+    assert router.conntrack
+    flows = {entry.original.proto: entry for entry in router.conntrack.table}
+    for proto, status, changes in ((17, Status.SRC_NAT, {"daddr": 7, "dport": 9}), (6, Status.DST_NAT, {"saddr": 8})):
+        router.conntrack.table.remove(flows[proto])
+        flows[proto].status = Status.CONFIRMED | status
+        flows[proto].reply = flows[proto].reply._replace(**changes)
+        router.conntrack.table.insert(flows[proto])
+    shown = {
+        command: [line.proto for line in parse_lines(conntrack(router, f"-L {command}").out)]
+        for command in (
+            "-n", "-g", "-j", "-n -g", "-p udp --src-nat", "-n 0.0.0.7", "-n0.0.0.8", "--src-nat=0.0.0.7:9",
+            "-n 0.0.0.7:1", "-g 0.0.0.8", "-j 0.0.0.8", "-j 0.0.0.9", "-n -p icmp",
+        )
+    }  # fmt: skip
+    assert shown == {
+        "-n": [17], "-g": [6], "-j": [17, 6], "-n -g": [], "-p udp --src-nat": [17], "-n 0.0.0.7": [17],
+        "-n0.0.0.8": [], "--src-nat=0.0.0.7:9": [17], "-n 0.0.0.7:1": [], "-g 0.0.0.8": [6], "-j 0.0.0.8": [6],
+        "-j 0.0.0.9": [], "-n -p icmp": [],
+    }  # fmt: skip
+    assert "Invalid IP address" in conntrack(router, "-L -n nonsense").err
+
+
+def test_all_events_and_stamps_that_nobody_keeps(router: Host) -> None:
+    assert len(conntrack(router, "-E -e ALL -o ktimestamp").out.splitlines()) == 5
+    assert conntrack(router, "-L -o ktimestamp,timestamp").out == conntrack(router, "-L").out
 
 
 def test_what_is_left_out_is_said(router: Host) -> None:

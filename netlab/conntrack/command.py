@@ -8,10 +8,10 @@ Like the real one it knows a protocol's options only after `-p`, and takes numbe
 from collections.abc import Callable, Sequence
 from typing import Final, NoReturn, Protocol
 
-from netlab.addresses import format_address
 from netlab.conntrack.entry import Entry
 from netlab.conntrack.events import Event, Statistics
-from netlab.conntrack.expectations import Expectation, ExpectStatistics
+from netlab.conntrack.expect_text import expect_line
+from netlab.conntrack.expectations import ExpectStatistics
 from netlab.conntrack.options import (
     ADDRESSES,
     EVENTS,
@@ -79,7 +79,7 @@ def _nothing(call: Call) -> Output:
     if call.command == "get":
         _no_such_entry()
     if call.table == "expect":
-        return _summary(0, "shown", "expectations")
+        return _summary(0, "shown", "expectation events" if call.command == "events" else "expectations")
     done = {"list": "shown", "delete": "deleted", "update": "updated", "events": "shown"}[call.command]
     return _summary(0, done, "flow events" if call.command == "events" else "flow entries")
 
@@ -193,7 +193,7 @@ def _change(tracker: Conntrack, entry: Entry, changes: dict[str, str]) -> bool:
 
 
 def _events(tracker: Conntrack, call: Call) -> Output:
-    kinds = {EVENTS[word] for word in each(call.options.get("event-mask", ",".join(EVENTS)), EVENTS)}
+    kinds = {kind for word in each(call.options.get("event-mask", "ALL"), EVENTS) for kind in EVENTS[word]}
     told = [event for event in tracker.events if event.kind in kinds and matches(call, event.entry)]
     tracker.events.clear()
     return Output(
@@ -201,8 +201,12 @@ def _events(tracker: Conntrack, call: Call) -> Output:
     )
 
 
+def _time(seconds: float) -> str:
+    return f"[{seconds:.6f}]\t"
+
+
 def _event(event: Event, call: Call) -> str:
-    time = f"[{event.time:.6f}]\t" if call.flag("timestamp") else ""
+    time = _time(event.time) if call.flag("timestamp") else ""
     line = event.line(id=call.flag("id"))
     return f"{time}{f'[{event.kind}]':>9} {'ipv4     2 ' if call.flag('extended') else ''}{line}"
 
@@ -220,19 +224,18 @@ def _flush_expectations(tracker: Conntrack, call: Call) -> Output:
 
 def _list_expectations(tracker: Conntrack, call: Call) -> Output:
     now = tracker.now
-    lines = [expectation_text(one, now) for one in tracker.expectations.living(now)]
+    prefix = _time(now) if call.flag("timestamp") else ""
+    lines = [str(expect_line(one, now, prefix)) for one in tracker.expectations.living(now)]
     return _summary(len(lines), "shown", "expectations")._replace(out="\n".join(lines))
 
 
-def expectation_text(one: Expectation, now: float) -> str:
-    """As `conntrack -L expect` prints it: the source port may be any, hence its mask of 0."""
-    key, master = one.key, one.master.original
-    return (
-        f"{int(one.expires - now)} proto={key.proto:d} src={format_address(key.saddr)} dst={format_address(key.daddr)} "
-        f"sport=0 dport={key.dport} mask-src=255.255.255.255 mask-dst=255.255.255.255 sport=0 dport=65535 "
-        f"master-src={format_address(master.saddr)} master-dst={format_address(master.daddr)} sport={master.sport} "
-        f"dport={master.dport} class=0 helper={one.helper}"
-    )
+def _expectation_events(tracker: Conntrack, call: Call) -> Output:
+    lines = []
+    for time, kind, one in tracker.expectation_events:
+        prefix = f"{_time(time) if call.flag('timestamp') else ''}{f'[{kind}]':>9} "
+        lines.append(str(expect_line(one, time, prefix)))
+    tracker.expectation_events.clear()
+    return _summary(len(lines), "shown", "expectation events")._replace(out="\n".join(lines))
 
 
 _Doing = dict[str, Callable[[Conntrack, Call], Output]]
@@ -243,7 +246,7 @@ _DOING: Final[_Doing] = {
     "stats": lambda tracker, _: Output(str(tracker.statistics)),
 }  # fmt: skip
 _DOING_EXPECT: Final[_Doing] = {
-    "list": _list_expectations, "flush": _flush_expectations,
+    "list": _list_expectations, "events": _expectation_events, "flush": _flush_expectations,
     "count": lambda tracker, _: Output(str(len(tracker.expectations.living(tracker.now)))),
     "stats": lambda tracker, _: Output(str(tracker.expectations.statistics)),
 }  # fmt: skip

@@ -53,7 +53,9 @@ class ExpectStatistics:
 class Expectations:
     """The expectations of one host; a flow has one at most (max_expected of the FTP helper)."""
 
-    def __init__(self) -> None:
+    def __init__(self, told: Callable[[str, Expectation], None] = lambda kind, one: None) -> None:
+        """Begin without any; `told` hears of each that is NEW, and of its end, DESTROY."""
+        self._told = told
         self._waiting: dict[ExpectationKey, Expectation] = {}
         self._of: dict[Entry, Expectation] = {}
         self.statistics = ExpectStatistics()
@@ -80,6 +82,7 @@ class Expectations:
             return False
         self._waiting[wanted.key] = self._of[wanted.master] = wanted
         self.statistics.expect_create += 1
+        self._told("NEW", wanted)
         return True
 
     def clashes(self, wanted: Expectation) -> bool:
@@ -111,3 +114,4 @@ class Expectations:
     def _remove(self, one: Expectation) -> None:
         del self._waiting[one.key], self._of[one.master]
         self.statistics.expect_delete += 1
+        self._told("DESTROY", one)

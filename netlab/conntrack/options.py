@@ -2,9 +2,13 @@
 
 import re
 import shlex
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html import escape
+from io import StringIO
+from itertools import accumulate
 from typing import Any, Final, NamedTuple
 
 from netlab.addresses import parse_address
@@ -24,12 +28,15 @@ class Output(NamedTuple):
     out: str
     err: str = ""
     status: int = 0
+    column: int | None = None
+    """Where in the command line the word stands that was refused, counted from 1."""
 
     def __str__(self) -> str:
         return "\n".join(part for part in (self.out, self.err) if part)
 
     def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
+        where = f"<p>column {self.column}</p>" if self.column else ""
+        return f"<pre>{escape(str(self))}</pre>{where}"
 
 
 class Refused(Exception):
@@ -54,10 +61,11 @@ OPTIONS: Final = {
     "-r": "reply-src", "--reply-src": "reply-src", "-q": "reply-dst", "--reply-dst": "reply-dst",
     "-p": "protonum", "--proto": "protonum", "--protonum": "protonum", "-u": "status", "--status": "status",
     "-m": "mark", "--mark": "mark", "-o": "output", "--output": "output", "-t": "timeout", "--timeout": "timeout",
-    "-e": "event-mask", "--event-mask": "event-mask",
+    "-e": "event-mask", "--event-mask": "event-mask", "-n": "src-nat", "--src-nat": "src-nat", "-g": "dst-nat",
+    "--dst-nat": "dst-nat", "-j": "any-nat", "--any-nat": "any-nat",
 }  # fmt: skip
 LEFT_OUT: Final = frozenset({
-    "-I", "-A", "-n", "--src-nat", "-g", "--dst-nat", "-j", "--any-nat", "-z", "--zero", "-l", "--label", "-f",
+    "-I", "-A", "-z", "--zero", "-l", "--label", "-f",
     "--family", "-w", "--zone", "-c", "--secmark", "-b", "--buffer-size", "--mask-src", "--mask-dst", "-h", "--help",
 })  # fmt: skip
 """What the real command has, and this one does not."""
@@ -72,7 +80,13 @@ OPTIONS_OF: Final[dict[int, dict[str, str]]] = {
     47: _KEYS, Proto.ICMP: _ICMP,
 }  # fmt: skip
 
-_FILTERS = frozenset({"src", "dst", "reply-src", "reply-dst", "protonum", "status", "mark"})
+_SOURCE, _DESTINATION = (Status.SRC_NAT, "daddr", "dport"), (Status.DST_NAT, "saddr", "sport")
+NAT: Final = {"src-nat": (_SOURCE,), "dst-nat": (_DESTINATION,), "any-nat": (_SOURCE, _DESTINATION)}
+"""Options of translated flows: the entry's status bit, and where in the reply's tuple the new address and port stand.
+
+Their value may be left out.
+"""
+_FILTERS = frozenset({"src", "dst", "reply-src", "reply-dst", "protonum", "status", "mark", *NAT})
 TAKES: Final = {
     "list": _FILTERS | {"output"}, "get": _FILTERS | {"output"}, "delete": _FILTERS | {"output", "timeout"},
     "update": _FILTERS | {"output", "timeout"}, "events": _FILTERS | {"output", "event-mask"},
@@ -84,17 +98,20 @@ STATUSES: Final = {
     "ASSURED": Status.ASSURED, "SEEN_REPLY": Status.SEEN_REPLY, "EXPECTED": Status.EXPECTED,
     "FIXED_TIMEOUT": Status.FIXED_TIMEOUT,
 }  # fmt: skip
-OUTPUTS: Final = ("extended", "id", "timestamp")
-EVENTS: Final = {"NEW": Kind.NEW, "UPDATES": Kind.UPDATE, "DESTROY": Kind.DESTROY}
+OUTPUTS: Final = ("extended", "id", "timestamp", "ktimestamp")  # the last asks for what nobody keeps by default
+EVENTS: Final = {
+    "NEW": (Kind.NEW,), "UPDATES": (Kind.UPDATE,), "DESTROY": (Kind.DESTROY,), "ALL": tuple(Kind),
+}  # fmt: skip
 
 
 @dataclass
 class Call:
-    """A command line, read: the command, its table, and the options by their own names."""
+    """A command line, read: the command, its table, the options by their own names, and the columns of those."""
 
     command: str
     table: str
     options: dict[str, str] = field(default_factory=dict)
+    places: dict[str, int] = field(default_factory=dict)
     proto: int | None = None
 
     def flag(self, name: str) -> bool:
@@ -109,55 +126,82 @@ def parse(line: str | Sequence[str]) -> Call:
         Refused: as the real command refuses it.
         NetlabError: quotation marks that do not end.
     """
-    try:
-        words = shlex.split(line) if isinstance(line, str) else list(line)
-    except ValueError as problem:
-        raise NetlabError(f"conntrack: {problem}") from None
-    if words[:1] == ["conntrack"]:
+    words = _placed(line)
+    if words and words[0][1] == "conntrack":
         del words[0]
     commands: list[str] = []
     call = Call("", TABLES[0])
-    given = iter(words)
-    for word in given:
-        if word in COMMANDS:
-            commands.append(COMMANDS[word])
-        elif word.startswith("-"):
-            _option(call, word, given)
-        elif commands and word in TABLES:
-            call.table = word
-        else:
-            raise Refused(f"unknown type `{word}'" if commands else f"Bad parameter `{word}'")
-    if len(commands) > 1:
-        raise Refused("Invalid commands combination")
+    given = deque(words)
+    while given:
+        column, word = given.popleft()
+        with _at(column):
+            if word in COMMANDS:
+                commands.append(COMMANDS[word])
+                if len(commands) > 1:
+                    raise Refused("Invalid commands combination")
+            elif word.startswith("-"):
+                call.places[_option(call, word, given)] = column
+            elif commands and word in TABLES:
+                call.table = word
+            else:
+                raise Refused(f"unknown type `{word}'" if commands else f"Bad parameter `{word}'")
     call.command = commands[0] if commands else ""
-    takes: frozenset[str] | set[str] = TAKES.get(call.command, frozenset())
+    takes = TAKES.get(call.command, frozenset())
     if call.table == "expect":
-        takes = frozenset()
+        takes &= {"output"}
     for name in call.options:
         if name in _NAMES and name not in takes:
-            raise Refused(f"Illegal option `--{name}' with this command")
+            with _at(call.places[name]):
+                raise Refused(f"Illegal option `--{name}' with this command")
     if not call.command:
         raise Refused("a command is needed: -L -G -D -U -E -F -C -S")
     return call
 
 
 _NAMES: Final = frozenset(OPTIONS.values())
+_Placed = tuple[int, str]
+"""A word and its column, counted from 1."""
 
 
-def _option(call: Call, word: str, rest: Iterator[str]) -> None:
-    """One option with its value: `-p tcp`, `-ptcp`, `--sport 80` or `--sport=80`."""
+def _placed(line: str | Sequence[str]) -> list[_Placed]:
+    """The words with their columns; of words that come one by one, as if they stood in a line."""
+    if not isinstance(line, str):
+        ends = accumulate((len(word) + 1 for word in line), initial=1)
+        return list(zip(ends, line, strict=False))
+    source = StringIO(line)
+    lexer = shlex.shlex(source, posix=True)
+    lexer.whitespace_split, lexer.commenters = True, ""
+    words, end = [], 0
+    try:
+        while (word := lexer.get_token()) is not None:
+            words.append((end + len(line[end:]) - len(line[end:].lstrip()) + 1, word))
+            end = source.tell()
+    except ValueError as problem:
+        raise NetlabError(f"conntrack: {problem}") from None
+    return words
+
+
+@contextmanager
+def _at(column: int) -> Iterator[None]:
+    """What is refused within is refused for the word at that column."""
+    try:
+        yield
+    except Refused as refused:
+        refused.output = refused.output._replace(column=column)
+        raise
+
+
+def _option(call: Call, word: str, rest: deque[_Placed]) -> str:
+    """One option with its value, `-p tcp`, `-ptcp`, `--sport 80` or `--sport=80`: its own name."""
     known = OPTIONS | OPTIONS_OF.get(-1 if call.proto is None else call.proto, {})
     key, equals, value = word.partition("=") if word.startswith("--") else (word[:2], word[2:], word[2:])
     if key in LEFT_OUT:
         raise Refused(f"netlab's conntrack does not have `{key}'")
     if key not in known:
         raise Refused(f"unknown option `{key}'")
-    if not equals:
-        try:
-            value = next(rest)
-        except StopIteration:
-            raise Refused(f"option `{key}' requires an argument") from None
     name = known[key]
+    if not equals:
+        value = _value(key, rest, optional=name in NAT)
     call.options[name] = value
     if name == "protonum":
         call.proto = _protocol(value)
@@ -173,6 +217,18 @@ def _option(call: Call, word: str, rest: Iterator[str]) -> None:
         if name.startswith("reply") and "/" in value:
             raise Refused(f"CIDR notation unavailable for `--{name}'")
         network(value)
+    elif name in NAT and value:
+        network(value.partition(":")[0])
+    return name
+
+
+def _value(key: str, rest: deque[_Placed], *, optional: bool) -> str:
+    """The next word; where it may be left out, only one that is no option."""
+    if optional and (not rest or rest[0][1].startswith("-")):
+        return ""
+    if not rest:
+        raise Refused(f"option `{key}' requires an argument")
+    return rest.popleft()[1]
 
 
 ADDRESSES: Final = {"src": ("original", "saddr"), "dst": ("original", "daddr"),
@@ -254,6 +310,19 @@ def _has_address(name: str) -> Callable[[str, Entry], bool]:
     return check
 
 
+def _is_translated(name: str) -> Callable[[str, Entry], bool]:
+    def check(value: str, entry: Entry) -> bool:
+        address, _, port = value.partition(":")
+        return any(
+            entry.status & bit
+            and (not address or getattr(entry.reply, where) == network(address)[0])
+            and (not port or getattr(entry.reply, place) == c_number(port))
+            for bit, where, place in NAT[name]
+        )
+
+    return check
+
+
 def _has_port(direction: Direction, part: str) -> Callable[[str, Entry], bool]:
     return lambda value, entry: bool(getattr(entry.tuple(direction), part) == c_number(value))
 
@@ -270,4 +339,4 @@ _CHECKS: Final[dict[str, Callable[[str, Entry], bool]]] = {
     "sport": _has_port(Direction.ORIGINAL, "sport"), "dport": _has_port(Direction.ORIGINAL, "dport"),
     "reply-sport": _has_port(Direction.REPLY, "sport"), "reply-dport": _has_port(Direction.REPLY, "dport"),
     "type": _has_icmp(0), "code": _has_icmp(1), "id": _has_icmp(2),
-} | {name: _has_address(name) for name in ADDRESSES}  # fmt: skip
+} | {name: _has_address(name) for name in ADDRESSES} | {name: _is_translated(name) for name in NAT}  # fmt: skip

@@ -153,24 +153,23 @@ def parse_line(text: str) -> Line:
     """
     prefix = _PREFIX.match(text)
     start = prefix.end() if prefix else 0
-    return _Reader(text, list(_split(text, start))).line().with_(prefix=text[:start])
+    return Reader(text, start).line().with_(prefix=text[:start])
 
 
 # A time stamp, the kind of an event, and the family by name and number.
 _PREFIX: Final = re.compile(r"(\[\d+\.\d+\]\t)?( *\[[A-Z]+\] +)?(ipv4 +2 +)?")
 
 
-def _split(text: str, start: int) -> Iterator[tuple[int, str]]:
-    for found in re.compile(r"\S+").finditer(text, start):
-        yield found.start() + 1, found.group()
+_WORD: Final = re.compile(r"\S+")
 
 
-class _Reader:
-    """Reads a line word by word; `words` holds (column, word)."""
+class Reader:
+    """Reads a line word by word from that place on, and says at which column it makes no sense."""
 
-    def __init__(self, text: str, words: list[tuple[int, str]]) -> None:
+    def __init__(self, text: str, start: int = 0) -> None:
         self.end = len(text.rstrip()) + 1
-        self.words = words
+        self.words = [(found.start() + 1, found.group()) for found in _WORD.finditer(text, start)]
+        """Each with its column."""
         self.at = 0
 
     def line(self) -> Line:

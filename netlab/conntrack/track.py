@@ -47,6 +47,7 @@ class Conntrack:
         expectations: the flows foreseen.
         statistics: what `conntrack -S` counts.
         events: the latest, as `conntrack -E` tells them.
+        expectation_events: likewise, as `conntrack -E expect` does: when, what, of which.
         rewrite: changes an announcement where addresses are translated, and foresees what it then announces; None in
             its answer: the packet is dropped. It is NAT that puts it there (nf_nat_ftp_hook).
     """
@@ -54,7 +55,8 @@ class Conntrack:
     def __init__(self, host: Machine) -> None:
         self.host = host
         self.table = ConntrackTable(host.sysctls.get(f"{PREFIX}buckets"), self._gone)
-        self.expectations = Expectations()
+        self.expectations = Expectations(self._tell_of_expectation)
+        self.expectation_events: deque[tuple[float, str, Expectation]] = deque(maxlen=KEPT)
         self.statistics = Statistics()
         self.events: deque[Event] = deque(maxlen=KEPT)
         self._protocols = Protocols(host.sysctls)
@@ -364,6 +366,9 @@ class Conntrack:
         self._untold.discard(entry)
         self.expectations.forget(entry)
         self._tell(Kind.DESTROY, entry, self._by)
+
+    def _tell_of_expectation(self, kind: str, one: Expectation) -> None:
+        self.expectation_events.append((self.now, kind, one))
 
     def _tell(self, kind: Kind, entry: Entry, by: str = "") -> None:
         self.events.append(Event.of(kind, entry, self.now, by))

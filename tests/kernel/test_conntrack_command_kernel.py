@@ -120,3 +120,31 @@ def test_what_is_printed_is_read_and_printed_again(kernel_namespaces: Namespaces
     for text in texts:
         assert len(text.splitlines()) > ENTRIES // 3
         assert [str(parse_line(line)) for line in text.splitlines()] == text.splitlines()
+
+
+def test_translated_flows_and_foreseen_ones_print_alike(kernel_namespaces: Namespaces) -> None:
+    made = [
+        ["--sport", "5"],
+        ["--sport", "6", "-n", "10.0.0.7"],
+        ["--sport", "7", "-g", "10.0.0.8:99"],
+    ]
+    with kernel_namespaces() as namespace, namespace.entered():
+        for words in made:
+            run("-I", "-p", "udp", "-s", "10.0.0.1", "-d", "10.0.0.2", "--dport", "2", "-t", "500", *words)
+        host = simulated(parse_lines(run("-L")[0]))
+        assert host.conntrack
+        for entry in host.conntrack.table:  # no line says which entries are translated but by their tuples
+            entry.status |= Status.SRC_NAT if entry.original.sport == 6 else 0
+            entry.status |= Status.DST_NAT if entry.original.sport == 7 else 0
+        for text in (
+            "-n", "-g", "-j", "-n -g", "-n 10.0.0.7", "-n 10.0.0.9", "-n10.0.0.7", "--src-nat=10.0.0.7", "-j 10.0.0.8",
+            "-g 10.0.0.8", "-g 10.0.0.8:99", "-g 10.0.0.8:98", "-p udp --any-nat", "-o ktimestamp", "-o timestamp",
+        ):  # fmt: skip
+            real, summary, status = run("-L", *text.split())
+            mine = conntrack(host, f"-L {text}")
+            assert without_timeouts(mine.out) == without_timeouts(real), text
+            assert (mine.err, mine.status) == (summary.strip(), status), text
+        for text in ("-L expect", "-L expect -o id", "-L expect -p tcp", "-L expect --dport 21", "-C expect"):
+            real, summary, status = run(*text.split())
+            mine = conntrack(host, text)
+            assert (mine.out, mine.err, mine.status) == (real.strip(), summary.strip(), status), text
