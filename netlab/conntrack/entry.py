@@ -1,7 +1,6 @@
 """One flow in the table."""
 
-from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from netlab.conntrack.tuples import Direction, FlowTuple
 from netlab.names import TcpState
@@ -11,22 +10,22 @@ if TYPE_CHECKING:
     from netlab.conntrack.seqadj import SequenceAdjustment
 
 
-class Status(IntEnum):
-    """An entry's status bits (enum ip_conntrack_status). An IntFlag would be the word for it, at ten times the cost."""
+class Status:
+    """An entry's status bits (enum ip_conntrack_status): plain numbers, as every packet asks for some of them."""
 
-    EXPECTED = 1
-    SEEN_REPLY = 2
-    ASSURED = 4
-    CONFIRMED = 8
-    SRC_NAT = 16
-    DST_NAT = 32
-    SEQ_ADJUST = 64
-    SRC_NAT_DONE = 128
-    DST_NAT_DONE = 256
-    DYING = 512
-    FIXED_TIMEOUT = 1024
-    NAT_CLASH = 4096
-    HELPER = 8192
+    EXPECTED: Final = 1
+    SEEN_REPLY: Final = 2
+    ASSURED: Final = 4
+    CONFIRMED: Final = 8
+    SRC_NAT: Final = 16
+    DST_NAT: Final = 32
+    SEQ_ADJUST: Final = 64
+    SRC_NAT_DONE: Final = 128
+    DST_NAT_DONE: Final = 256
+    DYING: Final = 512
+    FIXED_TIMEOUT: Final = 1024
+    NAT_CLASH: Final = 4096
+    HELPER: Final = 8192
 
 
 class Entry:

@@ -126,7 +126,7 @@ def parse(line: str | Sequence[str]) -> Call:
         Refused: as the real command refuses it.
         NetlabError: quotation marks that do not end.
     """
-    words = _placed(line)
+    words = placed_words(line)
     if words and words[0][1] == "conntrack":
         del words[0]
     commands: list[str] = []
@@ -163,8 +163,12 @@ _Placed = tuple[int, str]
 """A word and its column, counted from 1."""
 
 
-def _placed(line: str | Sequence[str]) -> list[_Placed]:
-    """The words with their columns; of words that come one by one, as if they stood in a line."""
+def placed_words(line: str | Sequence[str]) -> list[tuple[int, str]]:
+    """The words of a command line as a shell splits it, with their columns; of a list, as if they stood in a line.
+
+    Raises:
+        NetlabError: quotation marks that do not end.
+    """
     if not isinstance(line, str):
         ends = accumulate((len(word) + 1 for word in line), initial=1)
         return list(zip(ends, line, strict=False))

@@ -34,6 +34,12 @@ class Outcome(Enum):
     """Its flow is of the past, and a new one may begin."""
 
 
+# To look up a member of an enum takes six times as long as a name of this module, and every packet comes this way.
+_ACCEPT, _INVALID = Outcome.ACCEPT, Outcome.INVALID
+_PRE_ROUTING, _TCP, _UDP = Hook.PRE_ROUTING, Proto.TCP, Proto.UDP
+_CHECKSUM: Final = f"{PREFIX}checksum"
+
+
 class Protocols:
     """The protocols' rules, with one host's settings."""
 
@@ -42,7 +48,7 @@ class Protocols:
         self._settings: tcp.Settings | None = None
         self._settings_for = -1
         self._rules: dict[int, Callable[[Entry, Packet, Direction, Hook, float], Outcome]] = {
-            Proto.TCP: self._tcp, Proto.UDP: self._udp, Proto.ICMP: self._icmp, UDPLITE: self._udplite, GRE: self._gre,
+            _TCP: self._tcp, _UDP: self._udp, Proto.ICMP: self._icmp, UDPLITE: self._udplite, GRE: self._gre,
         }  # fmt: skip
 
     def judge(self, entry: Entry, packet: Packet, direction: Direction, hook: Hook, now: float) -> Outcome:
@@ -57,20 +63,20 @@ class Protocols:
     def _tcp(self, entry: Entry, packet: Packet, direction: Direction, hook: Hook, now: float) -> Outcome:
         segment = packet.l4
         if not isinstance(segment, Tcp) or self._checksum_is_wrong(packet, hook) or not tcp.well_formed(segment):
-            return Outcome.INVALID
+            return _INVALID
         settings = self._tcp_settings()
         if not entry.status & Status.CONFIRMED:
             entry.protocol = tcp.begin(segment, settings)
             if entry.protocol is None:
-                return Outcome.INVALID
+                return _INVALID
         return _OUTCOME[tcp.judge(entry, segment, direction, settings, now)]
 
     def _udp(self, entry: Entry, packet: Packet, direction: Direction, hook: Hook, now: float) -> Outcome:
         datagram = packet.l4
         if not isinstance(datagram, Udp) or not UDP_HEADER <= datagram.length <= len(packet.payload):
-            return Outcome.INVALID
+            return _INVALID
         if self._checksum_is_wrong(packet, hook):
-            return Outcome.INVALID
+            return _INVALID
         if not entry.status & Status.CONFIRMED:
             entry.protocol = now + STREAM_AFTER
         if entry.status & Status.SEEN_REPLY and now > entry.protocol:
@@ -78,11 +84,11 @@ class Protocols:
             entry.status |= Status.ASSURED
         else:
             entry.refresh(self._sysctls.get(timeouts.UDP), now)
-        return Outcome.ACCEPT
+        return _ACCEPT
 
     def _udplite(self, entry: Entry, packet: Packet, direction: Direction, hook: Hook, now: float) -> Outcome:
         if not self._is_sound_udplite(packet, hook):
-            return Outcome.INVALID
+            return _INVALID
         get = self._sysctls.get
         return _once_answered(entry, get(timeouts.UDP), get(timeouts.UDP_STREAM), now)
 
@@ -97,7 +103,7 @@ class Protocols:
         coverage = int.from_bytes(packet.payload[4:6], "big") or len(packet.payload)
         if not UDP_HEADER <= coverage <= len(packet.payload) or packet.payload[6:8] == bytes(2):
             return False
-        return not self.checks(hook) or udplite_checksum_ok(packet._replace(proto=Proto.UDP), coverage)
+        return not self.checks(hook) or udplite_checksum_ok(packet._replace(proto=_UDP), coverage)
 
     def _gre(self, entry: Entry, packet: Packet, direction: Direction, hook: Hook, now: float) -> Outcome:
         if not entry.status & Status.CONFIRMED:  # the flow keeps the timeouts that it began with
@@ -107,20 +113,20 @@ class Protocols:
 
     def _icmp(self, entry: Entry, packet: Packet, direction: Direction, hook: Hook, now: float) -> Outcome:
         if not entry.status & Status.CONFIRMED and packet.payload[0] not in QUESTIONS:
-            return Outcome.INVALID
+            return _INVALID
         entry.refresh(self._sysctls.get(timeouts.ICMP), now)
-        return Outcome.ACCEPT
+        return _ACCEPT
 
     def _generic(self, entry: Entry, packet: Packet, direction: Direction, hook: Hook, now: float) -> Outcome:
         entry.refresh(self._sysctls.get(timeouts.GENERIC), now)
-        return Outcome.ACCEPT
+        return _ACCEPT
 
     def _checksum_is_wrong(self, packet: Packet, hook: Hook) -> bool:
         return self.checks(hook) and not sums_up(packet)
 
     def checks(self, hook: Hook) -> bool:
         """Whether checksums are looked at: of what comes in, while nf_conntrack_checksum is on."""
-        return hook is Hook.PRE_ROUTING and bool(self._sysctls.get(f"{PREFIX}checksum"))
+        return hook is _PRE_ROUTING and bool(self._sysctls.get(_CHECKSUM))
 
     def _tcp_settings(self) -> tcp.Settings:
         sysctls = self._sysctls
@@ -144,9 +150,9 @@ def sums_up(packet: Packet) -> bool:
     replies are, is right here, and to nobody else (RFC 1071).
     """
     data = packet.payload
-    if packet.proto == Proto.UDP and data[6:8] == bytes(2):
+    if packet.proto == _UDP and data[6:8] == bytes(2):
         return True  # its sender left it out
-    if packet.proto in (Proto.TCP, Proto.UDP):
+    if packet.proto in (_TCP, _UDP):
         data = _PSEUDO.pack(packet.saddr, packet.daddr, packet.proto, len(data)) + data
     return not checksum(data) or not any(data)
 
@@ -161,13 +167,13 @@ def _once_answered(entry: Entry, before: int, after: int, now: float) -> Outcome
         entry.status |= Status.ASSURED
     else:
         entry.refresh(before, now)
-    return Outcome.ACCEPT
+    return _ACCEPT
 
 
 _OUTCOME: Final = {
-    tcp.Judgement.ACCEPT: Outcome.ACCEPT,
+    tcp.Judgement.ACCEPT: _ACCEPT,
     tcp.Judgement.PASS: Outcome.PASS,
     tcp.Judgement.CLOSE: Outcome.CLOSE,
-    tcp.Judgement.INVALID: Outcome.INVALID,
+    tcp.Judgement.INVALID: _INVALID,
     tcp.Judgement.REOPEN: Outcome.REPEAT,
 }

@@ -39,6 +39,13 @@ EXCLUSIVE: Final = (Proto.TCP, Proto.ICMP)
 NAT_DONE: Final = Status.SRC_NAT_DONE | Status.DST_NAT_DONE
 
 
+# To look up a member of an enum takes six times as long as a name of this module, and every packet comes this way.
+_REPEAT, _INVALID, _PASS, _CLOSE = Outcome.REPEAT, Outcome.INVALID, Outcome.PASS, Outcome.CLOSE
+_ACCEPT, _DROP, _ICMP = Verdict.ACCEPT, Verdict.DROP, Proto.ICMP
+_INVALID_STATE, _UNTRACKED, _ESTABLISHED = CtState.INVALID, CtState.UNTRACKED, CtState.ESTABLISHED
+_ORIGINAL, _REPLY = Direction.ORIGINAL, Direction.REPLY
+
+
 class Conntrack:
     """The tracker of one host.
 
@@ -76,44 +83,44 @@ class Conntrack:
     def track(self, packet: Packet, state: HookState) -> Verdict:
         """The packet meets its flow (nf_conntrack_in)."""
         skb = state.skb
-        if skb.ctstate is not None and (skb.ct is not None or skb.ctstate is CtState.UNTRACKED):
-            return Verdict.ACCEPT  # it came over lo, and was met on its way out; or a rule said not to
-        skb.ctstate = CtState.INVALID
+        if skb.ctstate is not None and (skb.ct is not None or skb.ctstate is _UNTRACKED):
+            return _ACCEPT  # it came over lo, and was met on its way out; or a rule said not to
+        skb.ctstate = _INVALID_STATE
         skb.summed = self._protocols.checks(state.hook)
-        if packet.proto == Proto.ICMP and (verdict := self._look_at_icmp(packet, skb, state.hook)) is not None:
+        if packet.proto == _ICMP and (verdict := self._look_at_icmp(packet, skb, state.hook)) is not None:
             return verdict
         flow = tuple_of(packet)
-        outcome: Outcome | None = Outcome.INVALID
+        outcome: Outcome | None = _INVALID
         if flow is not None:
             outcome = self._meet(flow, packet, skb, state.hook)
-            if outcome is Outcome.REPEAT:  # an old entry made way for a new connection
+            if outcome is _REPEAT:  # an old entry made way for a new connection
                 outcome = self._meet(flow, packet, skb, state.hook)
-        if outcome is Outcome.INVALID:
+        if outcome is _INVALID:
             self.statistics.invalid += 1
-            skb.ct, skb.ctstate = None, CtState.INVALID
-        return Verdict.DROP if outcome is None else Verdict.ACCEPT
+            skb.ct, skb.ctstate = None, _INVALID_STATE
+        return _DROP if outcome is None else _ACCEPT
 
     def confirm(self, packet: Packet, state: HookState) -> Verdict | tuple[Verdict, Packet]:
         """The helper reads the packet, a new flow enters the table, listeners are told (nf_confirm)."""
         skb = state.skb
         entry = skb.ct
         if entry is None:
-            return Verdict.ACCEPT
+            return _ACCEPT
         if entry.helper is None and entry.sequence is None:
             return self._confirm(entry, skb)
         helped = self._help(packet, entry, state)
-        return Verdict.DROP if helped is None else (self._confirm(entry, skb), helped)
+        return _DROP if helped is None else (self._confirm(entry, skb), helped)
 
     def _confirm(self, entry: Entry, skb: Skb) -> Verdict:
         """Enter a new flow into the table; tell of one that changed."""
         if not entry.status & (Status.CONFIRMED | Status.DYING):
-            if skb.direction is Direction.REPLY:
-                return Verdict.ACCEPT  # an error about a packet that got no further: it begins no flow
+            if skb.direction is _REPLY:
+                return _ACCEPT  # an error about a packet that got no further: it begins no flow
             return self._insert(entry, skb)
         if self._untold and entry in self._untold:
             self._untold.discard(entry)
             self._tell(Kind.UPDATE, entry)
-        return Verdict.ACCEPT
+        return _ACCEPT
 
     # ---------------------------------------------------------------- what a user sees and does
 
@@ -183,7 +190,7 @@ class Conntrack:
             return None
         elif not self._relate(packet, skb):
             self.statistics.error += 1
-        return Verdict.ACCEPT
+        return _ACCEPT
 
     def _meet(self, flow: FlowTuple, packet: Packet, skb: Skb, hook: Hook) -> Outcome | None:
         """Find or begin the packet's flow, and let the protocol judge it; None: the table is full."""
@@ -193,27 +200,27 @@ class Conntrack:
             flow = FlowTuple(*map(shared, flow))
             reply = invert(flow)
             if reply is None:
-                return Outcome.INVALID
+                return _INVALID
             if not self._has_room(flow, skb, now):
                 return None
             entry = self._begin(flow, reply, skb, now)
-            direction = Direction.ORIGINAL
+            direction = _ORIGINAL
         else:
             direction = direction_of(entry, flow)
         skb.ct, skb.direction, skb.ctstate = entry, direction, ctstate_of(entry, direction)
         before = entry.status, entry.state
         outcome = self._protocols.judge(entry, packet, direction, hook, now)
-        if outcome is Outcome.INVALID:
+        if outcome is _INVALID:
             return outcome
-        if outcome is not Outcome.PASS and outcome is not Outcome.REPEAT:
+        if outcome is not _PASS and outcome is not _REPEAT:
             entry.count(direction, packet.length)
-        if outcome is Outcome.REPEAT or outcome is Outcome.CLOSE:
+        if outcome is _REPEAT or outcome is _CLOSE:
             if entry.status & Status.CONFIRMED:
                 self.table.remove(entry)
-            if outcome is Outcome.CLOSE and direction is Direction.REPLY:
+            if outcome is _CLOSE and direction is _REPLY:
                 entry.status |= Status.SEEN_REPLY  # rules on its further way see the flow, though it is forgotten
             return outcome
-        if direction is Direction.REPLY:
+        if direction is _REPLY:
             entry.status |= Status.SEEN_REPLY
         if before != (entry.status, entry.state) and entry.status & Status.CONFIRMED:
             self._untold.add(entry)
@@ -247,12 +254,12 @@ class Conntrack:
         if self.table.longest_chain(entry) > self._random.randrange(*CHAIN_LIMITS):
             self.statistics.chaintoolong += 1
             self.statistics.insert_failed += 1
-            return Verdict.DROP
+            return _DROP
         entry.status |= Status.CONFIRMED
         entry.expires += now
         self.table.insert(entry)
         self._tell(Kind.NEW, entry)
-        return Verdict.ACCEPT
+        return _ACCEPT
 
     def _resolve(self, entry: Entry, winner: Entry, skb: Skb) -> Verdict:
         """Somebody else's entry has one of the tuples, or both (nf_ct_resolve_clash).
@@ -266,18 +273,18 @@ class Conntrack:
             if same or untouched:
                 self.statistics.clash_resolve += 1
                 if entry.counters:
-                    winner.count(Direction.ORIGINAL, entry.counters[1])
+                    winner.count(_ORIGINAL, entry.counters[1])
                 skb.ct = winner
-                return Verdict.ACCEPT
+                return _ACCEPT
             if self.table.find(entry.reply, self.now) is None:
                 self.statistics.clash_resolve += 1
                 entry.status |= Status.CONFIRMED | Status.FIXED_TIMEOUT | Status.NAT_CLASH
                 entry.expires = self.now + 1
                 self.table.insert(entry, by_reply_only=True)
-                return Verdict.ACCEPT
+                return _ACCEPT
         self.statistics.drop += 1
         self.statistics.insert_failed += 1
-        return Verdict.DROP
+        return _DROP
 
     def _relate(self, packet: Packet, skb: Skb) -> bool:
         """An ICMP error belongs to the flow of the packet it quotes, if that is known (nf_conntrack_inet_error)."""
@@ -319,7 +326,7 @@ class Conntrack:
         """Let the flow's helper read the packet, and set right its sequence numbers; None: it may not go on."""
         skb = state.skb
         assert skb.direction is not None
-        if skb.ctstate is CtState.RELATED and skb.direction is Direction.REPLY:
+        if skb.ctstate is CtState.RELATED and skb.direction is _REPLY:
             return packet
         # Numbers that this very packet makes wrong behind it are right in itself.
         adjusting = entry.status & Status.SEQ_ADJUST and state.dev_in != "lo"
@@ -334,7 +341,7 @@ class Conntrack:
     def _read(self, packet: Packet, skb: Skb, entry: Entry) -> Packet | None:
         """Let the flow's helper read the packet: what it makes of it; None: the packet may not go on."""
         segment, helper = packet.l4, entry.helper
-        if helper is None or skb.ctstate is not CtState.ESTABLISHED or not isinstance(segment, Tcp):
+        if helper is None or skb.ctstate is not _ESTABLISHED or not isinstance(segment, Tcp):
             return packet
         assert skb.direction is not None
         found = helper.listen(segment, skb.direction)
@@ -376,12 +383,12 @@ class Conntrack:
 
 def ctstate_of(entry: Entry, direction: Direction) -> CtState:
     """What rules see as `--ctstate` for a packet of that flow and direction."""
-    if direction is Direction.REPLY or entry.status & Status.SEEN_REPLY:
-        return CtState.ESTABLISHED
+    if direction is _REPLY or entry.status & Status.SEEN_REPLY:
+        return _ESTABLISHED
     return CtState.RELATED if entry.status & Status.EXPECTED else CtState.NEW
 
 
 def notrack(packet: Packet, state: HookState) -> Verdict:
     """A hook function for -300: this packet is not to be tracked, as the target `CT --notrack` has it in table raw."""
-    state.skb.ctstate = CtState.UNTRACKED
-    return Verdict.ACCEPT
+    state.skb.ctstate = _UNTRACKED
+    return _ACCEPT

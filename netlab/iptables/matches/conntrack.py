@@ -192,7 +192,7 @@ class ConntrackMatch(TrackingMatch):
                     yield _port_test(ports, direction, end)
         if self.status:
             names, without = self.status
-            bits = sum(Status[name] for name in names)
+            bits = sum(getattr(Status, name) for name in names)
             yield lambda entry, _: bool(entry.status & bits) is not without
         if self.expire:
             (low, high), outside = self.expire
