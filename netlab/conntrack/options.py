@@ -181,7 +181,7 @@ def placed_words(line: str | Sequence[str]) -> list[tuple[int, str]]:
             words.append((end + len(line[end:]) - len(line[end:].lstrip()) + 1, word))
             end = source.tell()
     except ValueError as problem:
-        raise NetlabError(f"conntrack: {problem}") from None
+        raise NetlabError(f"{line!r}: {str(problem).lower()}") from None
     return words
 
 

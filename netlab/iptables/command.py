@@ -5,11 +5,10 @@
 Words, exit statuses and output are those of iptables-nft 1.8.9; what the kernel refuses is said better than there.
 """
 
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
-from netlab.conntrack.options import Output
+from netlab.conntrack.options import Output, placed_words
 from netlab.iptables.call import Call
 from netlab.iptables.edit import edit
 from netlab.iptables.listing import Columns, described, list_table
@@ -55,11 +54,8 @@ def command(firewall: Rules, line: str | Sequence[str], stdin: str = "") -> Outp
     Raises:
         NetlabError: quotation marks that do not end, or another command.
     """
-    try:
-        words = shlex.split(line) if isinstance(line, str) else list(line)
-    except ValueError as problem:
-        raise NetlabError(f"iptables: {str(problem).lower()}") from None
-    name = words.pop(0) if words else ""
+    words = [Word(text, 1, column) for column, text in placed_words(line)]
+    name = words.pop(0).text if words else ""
     program = name.rpartition("/")[2].replace("-nft", "").replace("-legacy", "")
     if program not in _PROGRAMS:
         raise NetlabError(f"{name!r} is none of {', '.join(_PROGRAMS)}")
@@ -69,9 +65,9 @@ def command(firewall: Rules, line: str | Sequence[str], stdin: str = "") -> Outp
 # ---------------------------------------------------------------- iptables
 
 
-def _iptables(firewall: Rules, program: str, words: list[str], stdin: str) -> Output:
+def _iptables(firewall: Rules, program: str, words: list[Word], stdin: str) -> Output:
     try:
-        call = parse([Word(text, 1, number) for number, text in enumerate(words, 1)])
+        call = parse(words)
         if call.command == "version":
             return Output(f"{program} {VERSION}")
         if not call.command:
@@ -143,14 +139,14 @@ def _refused(program: str, refused: RuleError) -> Output:
         said = f"{program}: {problem}"
     else:
         said = f"{program} {VERSION}: {problem}"
-    return Output("", said, refused.status)
+    return Output("", said, refused.status, refused.place.column if refused.place else None)
 
 
 # ---------------------------------------------------------------- iptables-save, iptables-restore
 
 
-def _save(firewall: Rules, program: str, words: list[str], stdin: str) -> Output:
-    if words and words[0] in ("-V", "--version"):
+def _save(firewall: Rules, program: str, words: list[Word], stdin: str) -> Output:
+    if words and words[0].text in ("-V", "--version"):
         return Output(f"{program} {VERSION}")
     try:
         options = _options(words, _SAVE)
@@ -159,8 +155,8 @@ def _save(firewall: Rules, program: str, words: list[str], stdin: str) -> Output
         return Output("", refused.problem, 1)
 
 
-def _restore(firewall: Rules, program: str, words: list[str], stdin: str) -> Output:
-    if words and words[0] in ("-V", "--version"):
+def _restore(firewall: Rules, program: str, words: list[Word], stdin: str) -> Output:
+    if words and words[0].text in ("-V", "--version"):
         return Output(f"{program} {VERSION}")
     try:
         options = _options(words, _RESTORE)
@@ -194,10 +190,10 @@ def _line_refused(program: str, refused: RuleError) -> Output:
     return Output("", f"{program} {VERSION}: line {line}: {problem}", refused.status)
 
 
-def _options(words: Sequence[str], known: Mapping[str, str]) -> dict[str, str]:
+def _options(words: Sequence[Word], known: Mapping[str, str]) -> dict[str, str]:
     """The options by their own names; only a table has a value."""
     options = {}
-    given = iter(words)
+    given = iter([word.text for word in words])
     for word in given:
         name, equals, value = word.partition("=")
         if name not in known:
