@@ -129,7 +129,8 @@ class Recorder:
             whole, passed = found
             self._gone.add((*way, whole))
             number = passed.number
-            if packet.frag != passed.packet.frag or here != whole:
+            # One that is no fragment is whole, whatever its size: a helper may have changed that behind the last probe.
+            if packet.is_fragment and (packet.frag != passed.packet.frag or here != whole):
                 number = self._piece(packet)
             at = next(n for n, event in enumerate(self.events) if event is passed) + 1
             while at < len(self.events) and isinstance(self.events[at], Sent):
