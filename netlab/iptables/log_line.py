@@ -1,8 +1,6 @@
 """The line that the kernel writes about a packet: `IN=eth0 OUT= MAC= SRC=10.0.1.2 DST=10.0.2.2 LEN=40 ...`.
 
 What stands in it, and in which order: net/netfilter/nf_log_syslog.c. It ends with a blank, as in the kernel's log.
-
-netlab has no Ethernet headers: `MAC=` stays empty, as it does for an interface that has none, such as a tunnel.
 """
 
 from collections.abc import Callable, Generator, Iterator
@@ -40,11 +38,24 @@ class Asks(IntFlag):
     MACDECODE = 0x20
 
 
+class Frame(NamedTuple):
+    """The Ethernet header that a packet came with; over `lo` it is one of zeros."""
+
+    destination: str
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.destination}:{self.source}:08:00"
+
+
 class Circumstances(NamedTuple):
-    """What is told of a packet beside its bytes: where it is, and its sender's user and group, if a process sent it."""
+    """What is told of a packet beside its bytes: where it is, its frame, and the user and group of who sent it, if it
+    was a process.
+    """
 
     dev_in: str | None = None
     dev_out: str | None = None
+    frame: Frame | None = None
     process: tuple[int, int] | None = None
 
 
@@ -65,6 +76,8 @@ class Header(NamedTuple):
         return f"INCOMPLETE [{len(self.data) - self.at & 0xFFFFFFFF} bytes] "
 
 
+LOOPBACK: Final = Frame("00:00:00:00:00:00", "00:00:00:00:00:00")
+
 Parts = Generator[str, None, bool]
 """The parts of a line, and whether anything may be told behind them."""
 
@@ -72,8 +85,10 @@ Parts = Generator[str, None, bool]
 def log_line(packet: Packet, where: Circumstances, prefix: str = "", asks: int = 0) -> str:
     """The line about that packet; `asks` are bits of `Asks`."""
     line = f"{prefix}IN={where.dev_in or ''} OUT={where.dev_out or ''} "
-    if where.dev_in:
-        line += "MAC= "
+    if where.dev_in and where.frame and asks & Asks.MACDECODE and where.frame != LOOPBACK:
+        line += f"MACSRC={where.frame.source} MACDST={where.frame.destination} MACPROTO=0800 "
+    elif where.dev_in:
+        line += f"MAC={where.frame or ''} "
     end = ""
     if asks & Asks.UID and where.process:
         end += "UID={} GID={} ".format(*where.process)

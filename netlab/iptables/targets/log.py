@@ -4,19 +4,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from netlab.addresses import mac_address, outside_mac
 from netlab.hooks import HookState
 from netlab.iptables.extension import Action, Rules, Target, Use, target
-from netlab.iptables.log_line import Asks, Circumstances, log_line
-from netlab.iptables.option import TEXT, Kind, Option, c_number, number
+from netlab.iptables.log_line import LOOPBACK, Asks, Circumstances, Frame, log_line
+from netlab.iptables.option import Kind, Option, c_number, number
 from netlab.iptables.words import quote
+from netlab.machine import Machine
 from netlab.names import NetlabError
 from netlab.packet import Packet
+from netlab.skb import Skb
 from netlab.trace import Logged
 
 LONGEST_PREFIX: Final = 29  # letters; iptables cuts off what is longer
-LONGEST_NFLOG_PREFIX: Final = 127  # letters
+LONGEST_NFLOG_PREFIX: Final = 127  # letters; likewise
 LONGEST_LEGACY_PREFIX: Final = 63
 WARNING: Final = 4
+EVERYBODY: Final = "ff:ff:ff:ff:ff:ff"
 ROOT: Final = (0, 0)  # user and group; here all processes are root's
 
 LEVELS: Final = {
@@ -27,6 +31,18 @@ FLAGS: Final = {
     "tcp_sequence": Asks.TCP_SEQUENCE, "tcp_options": Asks.TCP_OPTIONS, "ip_options": Asks.IP_OPTIONS,
     "uid": Asks.UID, "macdecode": Asks.MACDECODE,
 }  # fmt: skip
+
+
+def frame_of(skb: Skb, host: Machine) -> Frame | None:
+    """What stood around a packet that came in; nothing around this host's own broadcasts, which come in by no wire."""
+    dev = skb.dev_in
+    if dev == "lo":
+        return LOOPBACK
+    if dev is None or skb.looped:
+        return None
+    peer = host.wires.peers.get((host.name, dev))
+    source = mac_address(peer.host.name, peer.dev) if peer else outside_mac(host.name, dev)
+    return Frame(EVERYBODY if skb.to_all else mac_address(host.name, dev), source)
 
 
 def _level(text: str) -> int:
@@ -80,7 +96,7 @@ class Log(Target):
 
         def act(packet: Packet, state: HookState) -> None:
             skb = state.skb
-            where = Circumstances(state.dev_in, state.dev_out, ROOT if skb.sender else None)
+            where = Circumstances(state.dev_in, state.dev_out, frame_of(skb, host), ROOT if skb.sender else None)
             host.write(Logged(skb.number, host.name, log_line(packet, where, self.prefix, asks)))
 
         return act
@@ -113,7 +129,7 @@ class Nflog(Target):
 
     name = "NFLOG"
     options = (
-        Option(("--nflog-prefix",), "prefix", (TEXT,)),
+        Option(("--nflog-prefix",), "prefix", (Kind(lambda text: text[:LONGEST_NFLOG_PREFIX]),)),
         Option(("--nflog-group",), "group", (number(16),)),
         Option(("--nflog-size",), "size", (number(32),)),
         Option(("--nflog-threshold",), "threshold", (number(16),)),
@@ -125,14 +141,13 @@ class Nflog(Target):
     threshold: int = 0
 
     def check(self, use: Use) -> None:
-        """A prefix has its room.
+        """The old kind has less room for a prefix; the real one cuts it off there.
 
         Raises:
             NetlabError: it is too long.
         """
-        longest = LONGEST_NFLOG_PREFIX if use.variant == "nft" else LONGEST_LEGACY_PREFIX
-        if len(self.prefix) > longest:
-            raise NetlabError(f"NFLOG: --nflog-prefix has more than {longest} letters")
+        if use.variant == "legacy" and len(self.prefix) > LONGEST_LEGACY_PREFIX:
+            raise NetlabError(f"NFLOG: --nflog-prefix has more than {LONGEST_LEGACY_PREFIX} letters")
 
     def bind(self, rules: Rules) -> Action:
         """Say so, and go on."""
