@@ -168,7 +168,7 @@ def test_what_is_left_out_is_said(router: Host) -> None:
 
 
 def test_quotation_marks_that_do_not_end_are_the_users_mistake(router: Host) -> None:
-    with pytest.raises(NetlabError, match="conntrack: No closing quotation"):
+    with pytest.raises(NetlabError, match="no closing quotation"):
         conntrack(router, "-L -s '10.0")
 
 
