@@ -88,7 +88,7 @@ def main() -> None:
     """Fuzz until libFuzzer has had enough."""
     import atheris
 
-    for module in ("tcp", "ftp", "track", "protocols", "tuples", "table", "expectations"):
+    for module in ("tcp", "tcp_track", "tcp_window", "ftp", "track", "protocols", "tuples", "table", "expectations"):
         instrument(f"netlab.conntrack.{module}")
     atheris.Setup(sys.argv, one_input)
     atheris.Fuzz()

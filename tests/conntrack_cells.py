@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from netlab.conntrack.tcp import Kind
+from netlab.conntrack.tcp_table import Kind
 from netlab.conntrack.text import parse_line
 from netlab.kernel.fuzz.transitions import ALL, UNREACHABLE, Cell, name_of
 from netlab.names import TcpState

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from netlab.conntrack.tcp import IGNORE, INVALID, TABLE
+from netlab.conntrack.tcp_table import IGNORE, INVALID, TABLE
 from netlab.conntrack.tuples import Direction
 from netlab.draw.conntrack import chains, countdown, entry_card, steps_from, tcp_states
 from netlab.host import Host

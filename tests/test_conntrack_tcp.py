@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netlab import Host, Packet, simulate
-from netlab.conntrack.tcp import TABLE, Kind, is_before, kind_of, well_formed
+from netlab.conntrack.tcp_table import TABLE, Kind, kind_of, well_formed
+from netlab.conntrack.tcp_window import is_before
 from netlab.conntrack.tuples import Direction
 from netlab.kernel.fuzz.transitions import ALL, CELLS, UNREACHABLE, Cell, name_of, summary
 from netlab.names import TcpState

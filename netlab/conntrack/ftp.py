@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from netlab.addresses import format_address
-from netlab.conntrack.tcp import is_before
+from netlab.conntrack.tcp_window import is_before
 from netlab.conntrack.tuples import Direction, tuple_of
 from netlab.hooks import HookFunction, HookState
 from netlab.names import NetlabError, Proto, Verdict

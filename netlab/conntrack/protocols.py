@@ -10,6 +10,8 @@ from typing import Final
 
 from netlab.conntrack import tcp, timeouts
 from netlab.conntrack.entry import Entry, Status
+from netlab.conntrack.tcp_table import well_formed
+from netlab.conntrack.tcp_track import Settings
 from netlab.conntrack.timeouts import PREFIX
 from netlab.conntrack.tuples import GRE, QUESTIONS, UDPLITE, Direction
 from netlab.names import Hook, Proto
@@ -45,7 +47,7 @@ class Protocols:
 
     def __init__(self, sysctls: Sysctls) -> None:
         self._sysctls = sysctls
-        self._settings: tcp.Settings | None = None
+        self._settings: Settings | None = None
         self._settings_for = -1
         self._rules: dict[int, Callable[[Entry, Packet, Direction, Hook, float], Outcome]] = {
             _TCP: self._tcp, _UDP: self._udp, Proto.ICMP: self._icmp, UDPLITE: self._udplite, GRE: self._gre,
@@ -62,7 +64,7 @@ class Protocols:
 
     def _tcp(self, entry: Entry, packet: Packet, direction: Direction, hook: Hook, now: float) -> Outcome:
         segment = packet.l4
-        if not isinstance(segment, Tcp) or self._checksum_is_wrong(packet, hook) or not tcp.well_formed(segment):
+        if not isinstance(segment, Tcp) or self._checksum_is_wrong(packet, hook) or not well_formed(segment):
             return _INVALID
         settings = self._tcp_settings()
         if not entry.status & Status.CONFIRMED:
@@ -128,11 +130,11 @@ class Protocols:
         """Whether checksums are looked at: of what comes in, while nf_conntrack_checksum is on."""
         return hook is _PRE_ROUTING and bool(self._sysctls.get(_CHECKSUM))
 
-    def _tcp_settings(self) -> tcp.Settings:
+    def _tcp_settings(self) -> Settings:
         sysctls = self._sysctls
         if self._settings is None or self._settings_for != sysctls.version:
             lifetimes = {name: sysctls.get(sysctl) for name, sysctl in timeouts.TCP.items()}
-            self._settings = tcp.Settings(
+            self._settings = Settings(
                 lifetimes | {"SYN_SENT2": timeouts.SYN_SENT2},
                 loose=sysctls.get(f"{PREFIX}tcp_loose"),
                 liberal=sysctls.get(f"{PREFIX}tcp_be_liberal"),

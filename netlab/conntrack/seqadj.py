@@ -5,7 +5,8 @@ numbers: those of the speaker forward, the acknowledgements back.
 Source: net/netfilter/nf_conntrack_seqadj.c.
 """
 
-from netlab.conntrack.tcp import END_OF_OPTIONS, NO_OPERATION, SACK, WRAP, is_before
+from netlab.conntrack.tcp_track import END_OF_OPTIONS, NO_OPERATION, SACK, WRAP
+from netlab.conntrack.tcp_window import is_before
 from netlab.conntrack.tuples import Direction
 from netlab.packet import Packet, moved_checksum
 

@@ -18,7 +18,7 @@ from netlab.conntrack.expectations import LIFETIME, Expectation, ExpectationKey,
 from netlab.conntrack.ftp import HELPERS, Announcement, Partial
 from netlab.conntrack.protocols import Outcome, Protocols
 from netlab.conntrack.table import ConntrackTable, direction_of
-from netlab.conntrack.tcp import Mark, TcpTrack
+from netlab.conntrack.tcp_track import Mark, TcpTrack
 from netlab.conntrack.text import Line, frame, line_of
 from netlab.conntrack.timeouts import PREFIX, TCP
 from netlab.conntrack.tuples import Direction, FlowTuple, invert, shared, tuple_of

@@ -13,7 +13,7 @@ from math import hypot
 from typing import Final
 
 from netlab.conntrack.entry import Entry, Status
-from netlab.conntrack.tcp import IGNORE, INVALID, TABLE, Kind
+from netlab.conntrack.tcp_table import IGNORE, INVALID, TABLE, Kind
 from netlab.conntrack.text import explain, line_of
 from netlab.conntrack.track import Conntrack
 from netlab.conntrack.tuples import Direction, FlowTuple

@@ -12,7 +12,8 @@ from typing import Final
 
 from netlab.conntrack.entry import Entry, Status
 from netlab.conntrack.table import ConntrackTable, direction_of
-from netlab.conntrack.tcp import TcpTrack, is_before
+from netlab.conntrack.tcp_track import TcpTrack
+from netlab.conntrack.tcp_window import is_before
 from netlab.conntrack.tuples import GRE, WITH_PORTS, Direction, FlowTuple, invert
 from netlab.names import Proto, TcpState
 from netlab.nat.ranges import Manip, NatRange

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Final
 
 from netlab.conntrack.entry import Entry, Status
-from netlab.conntrack.tcp import IGNORE, TABLE, Kind
+from netlab.conntrack.tcp_table import IGNORE, TABLE, Kind
 from netlab.conntrack.track import Conntrack
 from netlab.conntrack.tuples import Direction
 from netlab.draw.conntrack import NAMES, chains, countdown, tcp_diagram

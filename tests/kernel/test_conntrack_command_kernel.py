@@ -9,7 +9,7 @@ import pytest
 
 from netlab.conntrack.command import conntrack
 from netlab.conntrack.entry import Entry, Status
-from netlab.conntrack.tcp import TcpTrack
+from netlab.conntrack.tcp_track import TcpTrack
 from netlab.conntrack.text import Line, parse_line, parse_lines
 from netlab.host import Host
 from netlab.kernel.namespaces import Namespace

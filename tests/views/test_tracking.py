@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from netlab.conntrack.tcp import TABLE, Kind
+from netlab.conntrack.tcp_table import TABLE, Kind
 from netlab.conntrack.tuples import Direction
 from netlab.host import Host
 from netlab.names import DROP, Hook, NetlabError, TcpState

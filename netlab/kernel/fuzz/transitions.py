@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
-from netlab.conntrack.tcp import TABLE, Kind, kind_of, well_formed
+from netlab.conntrack.tcp_table import TABLE, Kind, kind_of, well_formed
 from netlab.conntrack.timeouts import PREFIX
 from netlab.conntrack.track import Conntrack
 from netlab.conntrack.tuples import Direction, tuple_of
