@@ -28,6 +28,7 @@ def recorder(**changes: object) -> Recorder:
         "listening": {"router": frozenset({"udp/53", "tcp/80"})},
         "peers": {("router", "eth1"): "server:eth0", ("server", "eth0"): "router:eth1"},
         "tracked": frozenset(),
+        "ruled": frozenset(),
         "undecided": "STOLEN",
     } | changes
     return Recorder(**parts)  # type: ignore[arg-type]
@@ -119,6 +120,39 @@ def test_the_state_of_a_tracked_packet(tracking: int, state: str) -> None:
     (passed,) = made.close()
     assert isinstance(passed, Passed)
     assert passed.state == state
+
+
+@pytest.mark.parametrize(
+    ("tracks", "met", "tracking", "state"),
+    [
+        (True, False, 0, None),  # a rule in the table raw
+        (True, False, 7, "UNTRACKED"),
+        (True, False, 0xF002, None),  # what CT --helper has put there is no flow yet
+        (True, True, 0, "INVALID"),
+        (True, True, 0xF002, "NEW"),
+        (False, True, 0, None),
+        (None, True, 0, "unknown"),
+    ],
+)
+def test_the_state_of_what_a_rule_drops(tracks: bool | None, met: bool, tracking: int, state: str | None) -> None:
+    made = recorder(ruled=frozenset({"router"}))
+    enter = passing(PRE, UDP)[0]._replace(tracks=tracks)
+    behind = [Event(Kind.MET, 100, 1)] if met else []
+    dropped = Event(Kind.DROPPED, 100, 1, tracking=tracking, data=UDP.to_bytes(), text="NETFILTER_DROP")
+    made.add([enter, *behind, dropped])
+    passed = made.close()[0]
+    assert isinstance(passed, Passed)
+    assert (passed.verdict, passed.state) == ("DROP", state)
+
+
+@pytest.mark.parametrize(("refused", "verdicts"), [(0, ["QUEUE", "QUEUE"]), (1, ["DROP", "QUEUE"])])
+def test_a_queue_that_answers_drop_and_one_that_nobody_listens_to(refused: int, verdicts: list[str]) -> None:
+    made = recorder(ruled=frozenset({"router"}), refused=refused)
+    for skb in (1, 2):
+        enter = passing(FWD, UDP.with_(ip_id=skb), skb)[0]
+        made.add([enter, Event(Kind.DROPPED, 100, skb, data=enter.data, text="NOT_SPECIFIED")])
+    assert [event.verdict for event in made.close() if isinstance(event, Passed)] == verdicts
+    assert made.refused == 0
 
 
 def test_udp_is_delivered_when_the_socket_has_it() -> None:

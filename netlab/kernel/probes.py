@@ -12,11 +12,10 @@ import os
 import struct
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from enum import Enum, auto
 from functools import cache
 from socket import SOL_SOCKET, socket
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from netlab.kernel import bpf
 from netlab.kernel.namespaces import KernelUnavailable, Namespace
@@ -38,8 +37,7 @@ class Kind(Enum):
     LOGGED = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One observation.
 
     `skb` identifies the kernel's packet buffer (it may be used again after the packet is gone); `data` holds the first
@@ -85,6 +83,7 @@ _RECORD: Final = struct.Struct("<9Q")
 _COOKIE, _SKB, _KIND, _NUMBER, _IN, _OUT, _TRACKING, _TRACKS, _LENGTH, _BYTES = range(0, 80, 8)
 _MOST_BYTES: Final = 2047
 _KINDS: Final = (Kind.ENTERED, Kind.MET, Kind.LEFT, Kind.DROPPED)
+_HOOKS: Final = tuple(Hook)
 _ENTERED, _MET, _LEFT, _DROPPED, _LOGGED = range(5)
 _RING_SIZE: Final = 16 << 20
 _ETH_P_IP_IN_MEMORY: Final = int.from_bytes((0x0800).to_bytes(2, "big"), "little")
@@ -342,9 +341,8 @@ class BpfProbes:
                 reason = self._reasons.get(number, str(number))
                 yield Event(Kind.DROPPED, cookie, skb, tracking=tracking, data=data, text=reason)
             else:
-                yield Event(
-                    _KINDS[kind], cookie, skb, Hook(number), in_index, out_index, tracking, data, tracks=tracks > 0
-                )
+                hook = _HOOKS[number]
+                yield Event(_KINDS[kind], cookie, skb, hook, in_index, out_index, tracking, data, tracks=tracks > 0)
         if lost := struct.unpack_from("<Q", self._lost_page)[0]:
             raise LostEvents(f"{lost} packet events were lost")
 
