@@ -187,3 +187,42 @@ def test_a_flow_that_is_its_own_answer_is_one_entry() -> None:
     assert list(table) == [entry] and sum(map(len, table.chains().values())) == 2
     table.remove(entry)
     assert list(table) == [] and table.chains() == {}
+
+
+def test_a_chain_that_is_too_long_takes_no_more() -> None:
+    """The kernel's limit is drawn for each flow anew (nf_conntrack_core.c: MIN_CHAINLEN, MAX_CHAINLEN)."""
+    sysctls = {"net.ipv4.ip_forward": 1, "net.netfilter.nf_conntrack_buckets": 2}
+    router = Host("r", {"r0": "10.0.1.1/24", "r1": "10.0.2.1/24"}, sysctls=sysctls, conntrack="on")
+    assert router.conntrack
+    lost = [not router.receive("r0", Packet.udp("10.0.1.2", "10.0.2.2", 1000 + n, 53)).out for n in range(300)]
+    statistics = router.conntrack.statistics
+    assert statistics.chaintoolong == statistics.insert_failed == sum(lost) > 0
+    assert statistics.drop == 0
+    first, longest = lost.index(True), max(map(len, router.conntrack.table.chains().values()))
+    assert first > 40 and 52 <= longest <= 81
+    assert all(router.receive("r0", Packet.udp("10.0.1.2", "10.0.2.2", 1000 + n, 53)).out for n in range(40))
+
+
+def test_where_nobody_is_crowded_no_chain_is_worked_out() -> None:
+    router = Host("r", {"r0": "10.0.1.1/24", "r1": "10.0.2.1/24"}, sysctls={"net.ipv4.ip_forward": 1}, conntrack="on")
+    assert router.conntrack
+    for n in range(100):
+        router.receive("r0", Packet.udp("10.0.1.2", "10.0.2.2", 1000 + n, 53))
+    assert router.conntrack.table._chains is None
+
+
+def test_an_entry_that_only_answers_find_leaves_the_other_one_alone() -> None:
+    table = ConntrackTable(4)
+    first = Entry(FlowTuple(1, 2, 17, 3, 4), FlowTuple(2, 1, 17, 4, 3), 1)
+    second = Entry(first.original, FlowTuple(9, 1, 17, 4, 3), 2)
+    first.expires = second.expires = 10
+    table.chains()
+    table.insert(first)
+    table.insert(second, by_reply_only=True)
+    assert table.find(first.original, 0) is first and table.find(second.reply, 0) is second
+    assert list(table) == [first] and len(table) == 2 and sum(map(len, table.chains().values())) == 3
+    second.expires = 1
+    assert table.expire(2) == [second]
+    assert table.find(first.original, 2) is first and table.find(second.reply, 2) is None and len(table) == 1
+    table.remove(first)
+    assert not table.chains() and len(table) == 0
