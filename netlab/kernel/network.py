@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from netlab.addresses import format_address
+from netlab.addresses import format_address, mac_address
 from netlab.iptables.extension import Variant
 from netlab.kernel.conntrack import switch_on, to_be_written
 from netlab.kernel.markers import Markers, Plug
@@ -161,11 +161,8 @@ class Network:
         for port in self.outside.ports:
             near = Plug(self.machines[port.host].namespace, port.dev, port.near_mac)
             yield near, Plug(self.outside.namespace, port.device, port.far_mac)
-        for number, ends in enumerate(self.scenario.links):
-            one, other = (
-                Plug(self.machines[host].namespace, dev, _link_mac(number, side))
-                for side, (host, dev) in enumerate(ends)
-            )
+        for ends in self.scenario.links:
+            one, other = (Plug(self.machines[host].namespace, dev, mac_address(host, dev)) for host, dev in ends)
             yield one, other
 
     def _connect(self) -> None:
@@ -176,10 +173,10 @@ class Network:
                 f"link add {port.device} address {port.far_mac} type veth peer name {port.dev} address {port.near_mac} "
                 f"netns {self.machines[port.host].namespace.path}"
             )
-        for number, ((host, dev), (peer, peer_dev)) in enumerate(self.scenario.links):
+        for (host, dev), (peer, peer_dev) in self.scenario.links:
             lines.setdefault(self.machines[host].namespace, []).append(
-                f"link add {dev} address {_link_mac(number, 0)} type veth peer name {peer_dev} "
-                f"address {_link_mac(number, 1)} netns {self.machines[peer].namespace.path}"
+                f"link add {dev} address {mac_address(host, dev)} type veth peer name {peer_dev} "
+                f"address {mac_address(peer, peer_dev)} netns {self.machines[peer].namespace.path}"
             )
         lines.setdefault(self.outside.namespace, []).extend(
             f"link set {port.device} arp off mtu {MAX_MTU} up" for port in self.outside.ports
@@ -218,12 +215,11 @@ class Network:
 
     def _neighbours(self, spec: HostSpec) -> Iterator[tuple[str, str, str]]:
         """(device, address, MAC) of everything that a host's links lead to."""
-        for number, ends in enumerate(self.scenario.links):
-            for side in (0, 1):
-                (host, dev), (peer, _) = ends[side], ends[1 - side]
+        for one, other in self.scenario.links:
+            for (host, dev), far in ((one, other), (other, one)):
                 if host == spec.name:
-                    for addresses in self.scenario.hosts[peer].interfaces.values():
-                        yield from ((dev, format_address(a.address), _link_mac(number, 1 - side)) for a in addresses)
+                    for addresses in self.scenario.hosts[far[0]].interfaces.values():
+                        yield from ((dev, format_address(a.address), mac_address(*far)) for a in addresses)
 
     def _batch(self, namespace: Namespace, commands: list[str]) -> None:
         with namespace.entered():
@@ -242,7 +238,3 @@ class Network:
     def close(self) -> None:
         """Lets go of all namespaces."""
         self._held.close()
-
-
-def _link_mac(link: int, side: int) -> str:
-    return f"02:00:00:01:{link:02x}:{side:02x}"

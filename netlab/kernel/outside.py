@@ -7,6 +7,7 @@ import socket
 from functools import cache
 from typing import Final, NamedTuple
 
+from netlab.addresses import mac_address, outside_mac
 from netlab.kernel.namespaces import Namespace
 from netlab.kernel.netlink import enlarge
 
@@ -43,13 +44,7 @@ class Outside:
     def __init__(self, open_interfaces: list[tuple[str, str]]) -> None:
         self.namespace = Namespace()
         self.ports = [
-            Port(
-                host,
-                dev,
-                f"far{n}",
-                f"02:00:00:00:{n >> 8:02x}:{n & 255:02x}",
-                f"02:00:00:ff:{n >> 8:02x}:{n & 255:02x}",
-            )
+            Port(host, dev, f"far{n}", mac_address(host, dev), outside_mac(host, dev))
             for n, (host, dev) in enumerate(open_interfaces)
         ]
         self._by_place = {(port.host, port.dev): port for port in self.ports}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from netlab.addresses import mask_of
-from netlab.conntrack.entry import Entry
+from netlab.conntrack.entry import Status
 from netlab.conntrack.track import Conntrack
 from netlab.conntrack.tuples import FlowTuple, tuple_of
 from netlab.hooks import HookState
@@ -38,7 +38,8 @@ def _length(text: str) -> int:
 class ConnlimitMatch(TrackingMatch):
     """`-m connlimit --connlimit-above 3`: the source, or its network of `--connlimit-mask` bits, has more than three.
 
-    The connections are those that came to this very rule and are in conntrack's table still; the packet's own counts.
+    The connections are those that came to this very rule, and are in conntrack's table still and not closed. One that
+    was ASSURED before the rule saw it is not counted, unless it is the first of its network.
     """
 
     name = "connlimit"
@@ -90,8 +91,15 @@ class ConnlimitMatch(TrackingMatch):
             if flow is None:
                 raise HotDrop
             key = (packet.saddr if source else packet.daddr) & mask
-            flows = counted[key] = with_flow(counted.get(key, []), flow, tracker)
-            return (len(flows) > connections) is above
+            if key in counted:
+                assured = entry is not None and entry.status & Status.ASSURED
+                if not _clean_up_to(None if assured else flow, counted[key], tracker) and not assured:
+                    counted[key].append(flow)
+                if not counted[key]:
+                    raise HotDrop  # the kernel takes 0 for a want of memory
+            else:
+                counted[key] = [flow]
+            return (len(counted[key]) > connections) is above
 
         return test
 
@@ -102,24 +110,20 @@ class ConnlimitMatch(TrackingMatch):
         return f"#conn {'src' if self.side == 'saddr' else 'dst'}/{self.length} {'>' if above else '<='} {connections}"
 
 
-def with_flow(flows: list[FlowTuple], flow: FlowTuple, tracker: Conntrack) -> list[FlowTuple]:
-    """The flows without those that are over, with this one (__nf_conncount_add).
+def _clean_up_to(flow: FlowTuple | None, flows: list[FlowTuple], tracker: Conntrack) -> bool:
+    """Take out the flows that are over, until that one is met or many had to go; whether it was met.
 
-    Flows that this one stands in front of are not looked at, nor are any more when many had to go. The kernel looks
-    only once in each tick of its clock; here every packet has a tick of its own.
+    The kernel does so only once in each tick of its clock (__nf_conncount_add); here every packet has its own tick.
     """
     kept: list[FlowTuple] = []
+    met = False
     for at, one in enumerate(flows):
-        if at - len(kept) > MOST_GIVEN_UP:
-            return [*kept, *flows[at:], flow]
         entry = tracker.table.find(one, tracker.now)
-        if entry is not None and one == flow:
-            return [*kept, *flows[at:]]
-        if entry is not None and not is_over(entry):
+        met = entry is not None and one == flow
+        if met or at - len(kept) > MOST_GIVEN_UP:
+            kept += flows[at:]
+            break
+        if entry is not None and entry.state not in CLOSED:
             kept.append(one)
-    return [*kept, flow]
-
-
-def is_over(entry: Entry) -> bool:
-    """Whether a connection has been closed already."""
-    return entry.state in CLOSED
+    flows[:] = kept
+    return met
