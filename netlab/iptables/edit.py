@@ -135,9 +135,9 @@ def _holding(table: Table, call: Call) -> Chain:
 
 
 def _position(chain: Chain, wanted: Rule) -> int:
-    text = str(wanted)
+    base, text = wanted.base, str(wanted)
     for position, rule in enumerate(chain.rules):
-        if str(rule) == text:
+        if rule.base == base and str(rule) == text:
             return position
     raise RuleError(NO_RULE, wanted.place, status=1)
 
@@ -171,9 +171,10 @@ def _new_chain(table: Table, call: Call) -> None:
 
 def _delete_chain(table: Table, call: Call) -> None:
     """Without a name all users' chains, and iptables-nft takes empty base chains off their hooks."""
+    references = table.references()
     for chain in _chains(table, call):
         if chain.hook is None or call.chain is not None:
-            if chain.rules or table.jumps_to(chain.name) or (chain.hook is not None and not chain.hooked):
+            if chain.rules or references[chain.name] or (chain.hook is not None and not chain.hooked):
                 raise RuleError(
                     f" CHAIN_DEL failed (Device or resource busy): chain {chain.name}", call.chain_place, status=4
                 )

@@ -37,13 +37,14 @@ def list_table(table: Table, columns: Columns, chain: str | None = None, number:
     if number is not None:
         rules = chains[0].rules[number - 1 : number]
         return "\n".join(_line(rule, number, columns) for rule in rules)
-    return "\n\n".join("\n".join(_chain(table, one, columns)) for one in chains)
+    references = table.references()
+    return "\n\n".join("\n".join(_chain(one, references[one.name], columns)) for one in chains)
 
 
-def _chain(table: Table, chain: Chain, columns: Columns) -> Iterator[str]:
+def _chain(chain: Chain, references: int, columns: Columns) -> Iterator[str]:
     counters = chain.counters
     if chain.hook is None:
-        about = f"{table.jumps_to(chain.name)} references"
+        about = f"{references} references"
     elif columns.verbose:
         counted = (counters.packets, "packets"), (counters.bytes, "bytes")
         about = f"policy {chain.policy} " + ", ".join(f"{_short(n, columns).strip()} {what}" for n, what in counted)

@@ -3,6 +3,7 @@
 ruleset -> table -> chain -> rule -> matches, target
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, field
@@ -153,9 +154,9 @@ class Table:
         """The table as it is before anybody writes a rule: all policies ACCEPT."""
         return cls(name, {hook.chain: Chain(hook.chain, hook, Verdict.ACCEPT) for hook in TABLES[name]})
 
-    def jumps_to(self, chain: str) -> int:
-        """How many rules jump or go to that chain."""
-        return sum(isinstance(rule.target, Jump) and rule.target.chain == chain for rule in self.rules())
+    def references(self) -> Counter[str]:
+        """How many rules jump or go to each chain."""
+        return Counter(rule.target.chain for rule in self.rules() if isinstance(rule.target, Jump))
 
     def rules(self) -> Iterator[Rule]:
         """Every rule of every chain."""

@@ -72,7 +72,7 @@ def number(bits: int, low: int = 0, *, format: Callable[[int], str] = str) -> Ki
 
 def c_number(text: str) -> int | None:
     """A number as strtoul(3) reads it with base 0: decimal, octal behind a 0, hexadecimal behind 0x; else None."""
-    if text.isdecimal() and text.isascii() and text[0] != "0":
+    if text.isdecimal() and text.isascii() and text[0] != "0" and len(text) < 32:
         return int(text)
     digits = text.lower()
     base = 16 if digits.startswith("0x") else 8 if digits.startswith("0") and digits != "0" else 10

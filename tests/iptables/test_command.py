@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from netlab.iptables.check import check
 from netlab.iptables.command import command
@@ -131,3 +133,26 @@ def test_other_names_of_the_same(name: str) -> None:
     rules = Rules()
     assert command(rules, [name, "-A", "INPUT", "-j", "DROP"]).status == 0
     assert "-A INPUT -j DROP" in command(rules, f"{name}-save").out
+
+
+LINES = st.lists(
+    st.sampled_from(sorted({step["command"] for story in recorded("commands") for step in story["steps"]}))
+    | st.text(max_size=8).map(lambda text: f"iptables -A INPUT {text}")
+    | st.from_regex(r"iptables(-save|-restore)?( -[A-Z])?( \w{1,5}| 9{1,5000}| -[a-z-]{1,9}){0,4}", fullmatch=True),
+    max_size=8,
+)
+
+
+@given(LINES)
+def test_whatever_is_typed_is_done_or_refused(lines: list[str]) -> None:
+    rules = Rules()
+    for line in lines:
+        before = save(rules.ruleset, counters=True)
+        try:
+            output = command(rules, line, "*filter\n:OWN - [0:0]\n-A OWN -j LOG\nCOMMIT\n")
+        except NetlabError:
+            assert not line.startswith("iptables ") or line.count('"') % 2 or "'" in line or "\\" in line
+            continue
+        assert (output.status != 0) == bool(output.err)
+        if output.status:
+            assert save(rules.ruleset, counters=True) == before
