@@ -8,7 +8,7 @@ from netlab import icmp
 from netlab.hooks import HookState
 from netlab.iptables.extension import Action, Rules, Target, Use, target
 from netlab.iptables.option import Kind, Option
-from netlab.names import Hook, NetlabError, Proto, Verdict
+from netlab.names import DropReason, Hook, NetlabError, Proto, Verdict
 from netlab.packet import DF, OFFSET, Packet, checksum
 from netlab.route_output import route_output
 from netlab.skb import Skb
@@ -143,9 +143,10 @@ def _send(rules: Rules, answer: Packet, about: Skb) -> None:
     """Route a reset anew, close the flow that it ends, and let it go by LOCAL_OUT (nf_send_reset)."""
     host = rules.host
     decision = route_output(host.fib, host.sysctls, dst=answer.daddr, src=answer.saddr, any_source=True)
-    if decision.dev is None or host.mtu_of(decision.dev, decision.route) < answer.length:
-        return
     skb = Skb(answer, host.wires.new_number())
+    if decision.dev is None or host.mtu_of(decision.dev, decision.route) < answer.length:
+        host.drop(skb, DropReason.NOT_SPECIFIED, f"no way for this reset: {decision}")
+        return
     skb.attach(about)
     if about.ct is not None:
         rules.tracker().set_closing(about.ct)
