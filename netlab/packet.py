@@ -7,95 +7,48 @@ which is how NAT does it in the kernel: a packet that came with a wrong checksum
 """
 
 from collections.abc import Iterator
-from struct import Struct, error
+from struct import error
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from netlab.addresses import format_address, parse_address
-from netlab.names import PROTOCOL_NAMES, DropReason, NetlabError, Proto, protocol_name
+from netlab.addresses import format_address
+from netlab.checksums import CHECKSUM_AT, adjusted, checksum, moved_checksum, pseudo_header, sealed
+from netlab.headers import (
+    DF,
+    FLAG_LETTERS,
+    HEADER_BITS,
+    ICMP_ERRORS,
+    ICMP_HEADER,
+    ICMP_NAMES,
+    ICMP_QUERIES,
+    IP_HEADER,
+    MF,
+    OFFSET,
+    TCP_HEADER,
+    TRANSPORT_FIELDS,
+    UDP_HEADER,
+    Icmp,
+    MalformedPacket,
+    Tcp,
+    Udp,
+    address,
+    as_bytes,
+    format_flags,
+    padded,
+    parse_flags,
+    protocol_number,
+    within,
+)
+from netlab.names import DropReason, NetlabError, Proto, protocol_name
 
 if TYPE_CHECKING:
     from scapy.layers.inet import IP
 
-DF = 0x4000
-MF = 0x2000
-OFFSET = 0x1FFF  # the fragment offset, counted in units of 8 bytes
-FLAG_LETTERS = "FSRPAUEC"  # TCP's flags from the lowest bit up: FIN SYN RST PSH ACK URG ECE CWR
-
-_IP = Struct(">BBHHHBBHII")
-_TCP = Struct(">HHIIBBHHH")
-_UDP = Struct(">HHHH")
-_ICMP = Struct(">BBHHH")
-_PSEUDO = Struct(">IIHH")
-
-# ICMP types that report an error and quote the packet that caused it (RFC 792).
-ICMP_ERRORS = frozenset({3, 4, 5, 11, 12})
-ICMP_QUERIES = frozenset({0, 8, 13, 14, 15, 16, 17, 18})
-ICMP_NAMES = {
-    0: "echo-reply", 3: "destination-unreachable", 4: "source-quench", 5: "redirect", 8: "echo-request",
-    11: "time-exceeded", 12: "parameter-problem", 13: "timestamp-request", 14: "timestamp-reply",
-    17: "address-mask-request", 18: "address-mask-reply",
-}  # fmt: skip
-
-
-class MalformedPacket(NetlabError):
-    """Bytes that are no IPv4 packet. `field` names the wrong header field, `reason` is the kernel's drop reason."""
-
-    def __init__(self, field: str, problem: str, reason: DropReason = DropReason.IP_INHDR) -> None:
-        super().__init__(f"{field}: {problem}")
-        self.field = field
-        self.reason = reason
-
-
-class Tcp(NamedTuple):
-    """A TCP segment (RFC 9293). `flags` is a number of bits; `options` and `payload` are bytes."""
-
-    sport: int
-    dport: int
-    seq: int
-    ack: int
-    offset: int
-    flags: int
-    window: int
-    checksum: int
-    urgent: int
-    options: bytes
-    payload: bytes
-
-
-class Udp(NamedTuple):
-    """A UDP datagram (RFC 768). `length` is what the header claims, in bytes."""
-
-    sport: int
-    dport: int
-    length: int
-    checksum: int
-    payload: bytes
-
-
-class Icmp(NamedTuple):
-    """An ICMP message (RFC 792). `id` and `seq` are the second word's halves, whatever the type makes of them."""
-
-    type: int
-    code: int
-    checksum: int
-    id: int
-    seq: int
-    payload: bytes
-
-    @property
-    def is_error(self) -> bool:
-        """True when it reports an error, so that `payload` quotes the packet that caused it."""
-        return self.type in ICMP_ERRORS
-
-    @property
-    def mtu(self) -> int:
-        """The next hop's MTU in bytes, as "fragmentation needed" (3/4) carries it (RFC 1191)."""
-        return self.seq
-
-    @property
-    def gateway(self) -> int:
-        """The better gateway's address, as a redirect (5) carries it."""
-        return self.id << 16 | self.seq
+__all__ = [
+    "DF", "FLAG_LETTERS", "ICMP_ERRORS", "ICMP_NAMES", "ICMP_QUERIES", "MF", "OFFSET", "Icmp", "MalformedPacket",
+    "Packet", "Tcp", "Udp", "as_bytes", "checksum", "format_flags", "moved_checksum", "parse_flags", "protocol_number",
+    "udplite_checksum_ok",
+]  # fmt: skip
+"""Packets, and what is needed to speak of them."""
 
 
 class Packet(NamedTuple):
@@ -134,9 +87,7 @@ class Packet(NamedTuple):
         Raises:
             NetlabError: an unknown protocol or field, a value out of range.
         """
-        packet = Packet(
-            _address("src", src), _address("dst", dst), protocol_number(proto), as_bytes("payload", payload)
-        )
+        packet = Packet(address("src", src), address("dst", dst), protocol_number(proto), as_bytes("payload", payload))
         return packet._fitting().with_(**header)
 
     @classmethod
@@ -144,7 +95,7 @@ class Packet(NamedTuple):
         """A UDP packet with right checksums."""
         data = as_bytes("payload", payload)
         length = min(8 + len(data), 0xFFFF)  # more than that is refused below, with the whole packet's length
-        head = _UDP.pack(_within("sport", sport, 16), _within("dport", dport, 16), length, 0)
+        head = UDP_HEADER.pack(within("sport", sport, 16), within("dport", dport, 16), length, 0)
         return cls._with_checksum(src, dst, Proto.UDP, head + data, 6, header)
 
     @classmethod
@@ -165,11 +116,11 @@ class Packet(NamedTuple):
         **header: Any,
     ) -> "Packet":
         """A TCP packet with right checksums; `flags` are letters of FSRPAUEC, options are padded to four bytes."""
-        options = _padded("tcp_options", tcp_options)
-        head = _TCP.pack(
-            _within("sport", sport, 16), _within("dport", dport, 16), _within("seq", seq, 32), _within("ack", ack, 32),
-            (20 + len(options)) // 4 << 4, parse_flags(flags), _within("window", window, 16), 0,
-            _within("urgent", urgent, 16),
+        options = padded("tcp_options", tcp_options)
+        head = TCP_HEADER.pack(
+            within("sport", sport, 16), within("dport", dport, 16), within("seq", seq, 32), within("ack", ack, 32),
+            (20 + len(options)) // 4 << 4, parse_flags(flags), within("window", window, 16), 0,
+            within("urgent", urgent, 16),
         )  # fmt: skip
         return cls._with_checksum(src, dst, Proto.TCP, head + options + as_bytes("payload", payload), 16, header)
 
@@ -179,12 +130,12 @@ class Packet(NamedTuple):
         payload: bytes | str = b"", **header: Any,
     ) -> "Packet":  # fmt: skip
         """An ICMP packet with right checksums, by default an echo request."""
-        head = _ICMP.pack(
-            _within("type", type, 8),
-            _within("code", code, 8),
+        head = ICMP_HEADER.pack(
+            within("type", type, 8),
+            within("code", code, 8),
             0,
-            _within("id", id, 16),
-            _within("seq", seq, 16),
+            within("id", id, 16),
+            within("seq", seq, 16),
         )
         body = head + as_bytes("payload", payload)
         body = body[:2] + checksum(body).to_bytes(2, "big") + body[4:]
@@ -194,8 +145,8 @@ class Packet(NamedTuple):
     def _with_checksum(
         cls, src: str, dst: str, proto: int, segment: bytes, at: int, header: dict[str, Any]
     ) -> "Packet":
-        packet = Packet(_address("src", src), _address("dst", dst), proto, segment)._fitting()
-        return packet._replace(payload=_sealed(packet.saddr, packet.daddr, proto, segment, at)).with_(**header)
+        packet = Packet(address("src", src), address("dst", dst), proto, segment)._fitting()
+        return packet._replace(payload=sealed(packet.saddr, packet.daddr, proto, segment, at)).with_(**header)
 
     # ---------------------------------------------------------------- bytes in and out
 
@@ -210,7 +161,7 @@ class Packet(NamedTuple):
             MalformedPacket: naming the field that is wrong.
         """
         try:
-            version_ihl, tos, length, ip_id, frag, ttl, proto, check, saddr, daddr = _IP.unpack_from(data)
+            version_ihl, tos, length, ip_id, frag, ttl, proto, check, saddr, daddr = IP_HEADER.unpack_from(data)
         except error:
             raise MalformedPacket("header", f"{len(data)} bytes, an IPv4 header has at least 20") from None
         except TypeError:
@@ -249,8 +200,8 @@ class Packet(NamedTuple):
         )  # fmt: skip
         check = self.checksum
         if check is None:
-            check = checksum(_IP.pack(*words, 0, self.saddr, self.daddr) + self.options)
-        return _IP.pack(*words, check, self.saddr, self.daddr) + self.options + self.payload
+            check = checksum(IP_HEADER.pack(*words, 0, self.saddr, self.daddr) + self.options)
+        return IP_HEADER.pack(*words, check, self.saddr, self.daddr) + self.options + self.payload
 
     def __bytes__(self) -> bytes:
         return self.to_bytes()
@@ -310,7 +261,7 @@ class Packet(NamedTuple):
         if self.frag & OFFSET:
             return None
         if self.proto == Proto.TCP and len(payload) >= 20:
-            sport, dport, seq, ack, offset, flags, window, check, urgent = _TCP.unpack_from(payload)
+            sport, dport, seq, ack, offset, flags, window, check, urgent = TCP_HEADER.unpack_from(payload)
             header = (offset >> 4) * 4
             if not 20 <= header <= len(payload):
                 return None
@@ -328,10 +279,10 @@ class Packet(NamedTuple):
                 payload[header:],
             )
         if self.proto == Proto.UDP and len(payload) >= 8:
-            sport, dport, length, check = _UDP.unpack_from(payload)
+            sport, dport, length, check = UDP_HEADER.unpack_from(payload)
             return Udp(sport, dport, length, check, payload[8:])
         if self.proto == Proto.ICMP and len(payload) >= 8:
-            type, code, check, id, seq = _ICMP.unpack_from(payload)
+            type, code, check, id, seq = ICMP_HEADER.unpack_from(payload)
             return Icmp(type, code, check, id, seq, payload[8:])
         return None
 
@@ -366,7 +317,7 @@ class Packet(NamedTuple):
         header = (data[0] & 15) * 4
         if data[0] >> 4 != 4 or not 20 <= header <= len(data):
             return None
-        _, tos, _, ip_id, frag, ttl, proto, _, saddr, daddr = _IP.unpack_from(data)
+        _, tos, _, ip_id, frag, ttl, proto, _, saddr, daddr = IP_HEADER.unpack_from(data)
         return Packet(saddr, daddr, proto, data[header:], ttl, tos, ip_id, frag, data[20:header])
 
     def checksum_ok(self) -> bool:
@@ -374,9 +325,9 @@ class Packet(NamedTuple):
 
         Fragments, and protocols other than TCP, UDP and ICMP, have nothing to check here: True.
         """
-        if self.frag & (MF | OFFSET) or self.proto not in _CHECKSUM_AT:
+        if self.frag & (MF | OFFSET) or self.proto not in CHECKSUM_AT:
             return True
-        at, payload = _CHECKSUM_AT[self.proto], self.payload
+        at, payload = CHECKSUM_AT[self.proto], self.payload
         if len(payload) < at + 2:
             return False
         if self.proto == Proto.ICMP:
@@ -384,20 +335,20 @@ class Packet(NamedTuple):
         if self.proto == Proto.UDP:
             if payload[at : at + 2] == b"\0\0":
                 return True
-            payload = payload[: _UDP.unpack_from(payload)[2]]
-        return checksum(_pseudo(self.saddr, self.daddr, self.proto, len(payload)) + payload) == 0
+            payload = payload[: UDP_HEADER.unpack_from(payload)[2]]
+        return checksum(pseudo_header(self.saddr, self.daddr, self.proto, len(payload)) + payload) == 0
 
     # ---------------------------------------------------------------- changing it
 
     def sealed(self) -> "Packet":
         """A copy whose TCP, UDP or ICMP checksum is right, whatever it was; other protocols have none to set right."""
-        at = _CHECKSUM_AT.get(self.proto)
+        at = CHECKSUM_AT.get(self.proto)
         if at is None or len(self.payload) < at + 2:
             return self
         segment = self.payload[:at] + b"\0\0" + self.payload[at + 2 :]
         if self.proto == Proto.ICMP:
             return self._replace(payload=segment[:at] + checksum(segment).to_bytes(2, "big") + segment[at + 2 :])
-        return self._replace(payload=_sealed(self.saddr, self.daddr, self.proto, segment, at))
+        return self._replace(payload=sealed(self.saddr, self.daddr, self.proto, segment, at))
 
     def with_(self, **changes: Any) -> "Packet":
         """A copy with these fields changed, checksums following along.
@@ -414,25 +365,25 @@ class Packet(NamedTuple):
         frag = self.frag
         for field, value in changes.items():
             if field in ("src", "dst"):
-                header["saddr" if field == "src" else "daddr"] = _address(field, value)
+                header["saddr" if field == "src" else "daddr"] = address(field, value)
             elif field in ("df", "mf"):
                 bit = DF if field == "df" else MF
-                frag = frag | bit if _within(field, value, 1) else frag & ~bit
+                frag = frag | bit if within(field, value, 1) else frag & ~bit
             elif field == "frag_offset":
-                if _within(field, value, 16) % 8:
+                if within(field, value, 16) % 8:
                     raise NetlabError(f"frag_offset: {value} is not a multiple of 8 from 0 to 65528")
                 frag = frag & ~OFFSET | value // 8
-            elif field in _HEADER_BITS:
-                header[field] = _within(field, value, _HEADER_BITS[field])
+            elif field in HEADER_BITS:
+                header[field] = within(field, value, HEADER_BITS[field])
             elif field == "proto":
                 header["proto"] = protocol_number(value)
             elif field == "payload":
                 header["payload"] = as_bytes(field, value)
             elif field == "options":
-                header["options"] = _padded(field, value)
+                header["options"] = padded(field, value)
             elif field == "checksum":
-                header["checksum"] = None if value is None else _within(field, value, 16)
-            elif field in _TRANSPORT_FIELDS:
+                header["checksum"] = None if value is None else within(field, value, 16)
+            elif field in TRANSPORT_FIELDS:
                 transport[field] = value
             else:
                 raise NetlabError(f"a packet has no field {field!r}")
@@ -459,22 +410,22 @@ class Packet(NamedTuple):
         """The transport checksum brought along after an address changed (it covers a pseudo header with both)."""
         if self.proto not in _HAS_PORTS or self.frag & OFFSET:
             return self
-        old = _IP.pack(0, 0, 0, 0, 0, 0, 0, 0, before.saddr, before.daddr)[12:]
-        new = _IP.pack(0, 0, 0, 0, 0, 0, 0, 0, self.saddr, self.daddr)[12:]
-        return self._replace(payload=_adjusted(self.payload, self.proto, old, new))
+        old = IP_HEADER.pack(0, 0, 0, 0, 0, 0, 0, 0, before.saddr, before.daddr)[12:]
+        new = IP_HEADER.pack(0, 0, 0, 0, 0, 0, 0, 0, self.saddr, self.daddr)[12:]
+        return self._replace(payload=adjusted(self.payload, self.proto, old, new))
 
     def _with_transport(self, field: str, value: Any) -> "Packet":
-        protocols, at, size = _TRANSPORT_FIELDS[field]
+        protocols, at, size = TRANSPORT_FIELDS[field]
         if self.proto not in protocols:
             raise NetlabError(f"a packet of protocol {protocol_name(self.proto)} has no field {field!r}")
-        number = parse_flags(value) if field == "flags" else _within(field, value, size * 8)
+        number = parse_flags(value) if field == "flags" else within(field, value, size * 8)
         if self.frag & OFFSET or len(self.payload) < at + size:
             raise NetlabError(f"{field}: this packet carries no whole {protocol_name(self.proto)} header")
         # A checksum sums 16-bit words, so the change is taken word by word, on even borders.
         start, end = at & ~1, at + size + (at + size & 1)
         old = self.payload[start:end]
         payload = self.payload[:at] + number.to_bytes(size, "big") + self.payload[at + size :]
-        return self._replace(payload=_adjusted(payload, self.proto, old, payload[start:end]))
+        return self._replace(payload=adjusted(payload, self.proto, old, payload[start:end]))
 
     def diff(self, other: "Packet") -> list[tuple[str, str, str]]:
         """What differs between two packets: (field, here, there) as text, in the order of the fields."""
@@ -536,145 +487,15 @@ class Packet(NamedTuple):
 _new_packet = tuple.__new__  # a NamedTuple's own constructor costs twice as much
 
 _HAS_PORTS = (Proto.TCP, Proto.UDP)
-_CHECKSUM_AT: dict[int, int] = {Proto.TCP: 16, Proto.UDP: 6, Proto.ICMP: 2}
-_HEADER_BITS = {"ttl": 8, "tos": 8, "ip_id": 16, "mark": 32}
-_TCP_UDP, _ONLY_TCP, _ONLY_ICMP = (Proto.TCP, Proto.UDP), (Proto.TCP,), (Proto.ICMP,)
-# Where each transport field stands in the payload: (protocols that have it, offset, size), in bytes.
-_TRANSPORT_FIELDS: dict[str, tuple[tuple[Proto, ...], int, int]] = {
-    "sport": (_TCP_UDP, 0, 2), "dport": (_TCP_UDP, 2, 2),
-    "seq": (_ONLY_TCP, 4, 4), "ack": (_ONLY_TCP, 8, 4), "flags": (_ONLY_TCP, 13, 1), "window": (_ONLY_TCP, 14, 2),
-    "type": (_ONLY_ICMP, 0, 1), "code": (_ONLY_ICMP, 1, 1), "id": (_ONLY_ICMP, 4, 2), "icmp_seq": (_ONLY_ICMP, 6, 2),
-}  # fmt: skip
-
-
-def checksum(data: bytes) -> int:
-    """The internet checksum of these bytes (RFC 1071); 0 for bytes that already contain their right checksum.
-
-    A sum of 16-bit words with the carries added back in is a remainder by 65535, which Python takes in one step.
-    """
-    if len(data) & 1:
-        data += b"\0"
-    number = int.from_bytes(data, "big")
-    total = number % 0xFFFF
-    return 0xFFFF - (total or (0xFFFF if number else 0))
 
 
 def udplite_checksum_ok(packet: Packet, coverage: int) -> bool:
     """Whether a UDP-Lite checksum is right over the first `coverage` bytes; 0 never is (RFC 3828)."""
     payload = packet.payload
-    covered = _pseudo(packet.saddr, packet.daddr, packet.proto, len(payload)) + payload[:coverage]
+    covered = pseudo_header(packet.saddr, packet.daddr, packet.proto, len(payload)) + payload[:coverage]
     return payload[6:8] != b"\0\0" and checksum(covered) == 0
-
-
-def protocol_number(proto: int | str) -> int:
-    """6 for `tcp`, `6` or 6.
-
-    Raises:
-        NetlabError: no such protocol.
-    """
-    if isinstance(proto, str):
-        if proto in PROTOCOL_NAMES:
-            return PROTOCOL_NAMES[proto]
-        if not (proto.isascii() and proto.isdigit() and len(proto) < 4):
-            raise NetlabError(f"unknown protocol {proto!r}: a number, or one of {', '.join(PROTOCOL_NAMES)}")
-        proto = int(proto)
-    return _within("proto", proto, 8)
-
-
-def parse_flags(letters: str) -> int:
-    """TCP's flag bits from letters of FSRPAUEC: `SA` is a SYN-ACK.
-
-    Raises:
-        NetlabError: a letter that is no flag.
-    """
-    if not isinstance(letters, str):
-        raise NetlabError(f"flags: {letters!r} is not letters of {FLAG_LETTERS}")
-    bits = 0
-    for letter in letters:
-        if letter not in FLAG_LETTERS:
-            raise NetlabError(f"flags: {letter!r} in {letters!r} is none of {FLAG_LETTERS}")
-        bits |= 1 << FLAG_LETTERS.index(letter)
-    return bits
-
-
-def format_flags(bits: int) -> str:
-    """TCP's flag bits as letters, `SA` for a SYN-ACK."""
-    return "".join(letter for place, letter in enumerate(FLAG_LETTERS) if bits >> place & 1)
 
 
 def _prefix(field: str) -> str:
     """Keeps apart what two layers both have: the transport's checksum and options from the IP header's."""
     return "l4_" if field in ("checksum", "options", "seq", "id") else ""
-
-
-def _pseudo(saddr: int, daddr: int, proto: int, length: int) -> bytes:
-    return _PSEUDO.pack(saddr, daddr, proto, length)
-
-
-def _sealed(saddr: int, daddr: int, proto: int, segment: bytes, at: int) -> bytes:
-    """The segment with its checksum written in at that offset."""
-    check = checksum(_pseudo(saddr, daddr, proto, len(segment)) + segment)
-    if proto == Proto.UDP and not check:
-        check = 0xFFFF  # 0 on the wire would mean "none" (RFC 768)
-    return segment[:at] + check.to_bytes(2, "big") + segment[at + 2 :]
-
-
-def _adjusted(payload: bytes, proto: int, old: bytes, new: bytes) -> bytes:
-    """The payload with its checksum moved on from covering `old` to covering `new` (RFC 1624, equation 3)."""
-    at = _CHECKSUM_AT[proto]
-    if len(payload) < at + 2:
-        return payload
-    check = payload[at] << 8 | payload[at + 1]
-    if proto == Proto.UDP and not check:
-        return payload
-    check = moved_checksum(check, int.from_bytes(old, "big"), int.from_bytes(new, "big"))
-    if proto == Proto.UDP and not check:
-        check = 0xFFFF
-    return payload[:at] + check.to_bytes(2, "big") + payload[at + 2 :]
-
-
-def moved_checksum(check: int, old: int, new: int) -> int:
-    """A checksum moved on from covering the number `old` to covering `new` (RFC 1624, equation 3).
-
-    A number of several 16-bit words, or the sum of several numbers, counts by its remainder by 65535.
-    """
-    total = (0xFFFF - check) + (0xFFFF - old % 0xFFFF) + new % 0xFFFF
-    total = (total & 0xFFFF) + (total >> 16)
-    total = (total & 0xFFFF) + (total >> 16)
-    return 0xFFFF - total
-
-
-def _within(field: str, value: Any, bits: int) -> int:
-    if not isinstance(value, int) or not 0 <= value < 1 << bits:
-        raise NetlabError(f"{field}: {value!r} is not a number from 0 to {(1 << bits) - 1}")
-    return int(value)
-
-
-def _address(field: str, value: Any) -> int:
-    """An address from its dotted text, or as the integer it already is."""
-    if isinstance(value, str):
-        return parse_address(value)
-    if not isinstance(value, int):
-        raise NetlabError(f"{field}: {value!r} is not an IPv4 address")
-    return _within(field, value, 32)
-
-
-def _padded(field: str, options: Any) -> bytes:
-    """Options as they stand in a header: filled up to whole words, of which ten fit."""
-    data = as_bytes(field, options)
-    if len(data) > 40:
-        raise NetlabError(f"{field}: {len(data)} bytes, at most 40 fit")
-    return data + bytes(-len(data) % 4)
-
-
-def as_bytes(field: str, value: Any) -> bytes:
-    """Bytes as they are, text as UTF-8; `field` is what an error message calls it.
-
-    Raises:
-        NetlabError: neither bytes nor text.
-    """
-    if isinstance(value, str):
-        return value.encode()
-    if not isinstance(value, bytes | bytearray | memoryview):
-        raise NetlabError(f"{field}: {value!r} is neither bytes nor text")
-    return bytes(value)

@@ -14,7 +14,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "netlab"
 
 CORE_LAYERS = [
     {"names"},
-    {"addresses", "clock", "peers", "sysctls", "yaml_text"},
+    {"addresses", "checksums", "clock", "peers", "sysctls", "yaml_text"},
+    {"headers"},
     {"packet", "route", "ip_options"},
     {"trace", "route_lookup", "interface_addresses", "fragments", "icmp"},
     {"routing"},
