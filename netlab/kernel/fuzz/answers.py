@@ -1,8 +1,8 @@
 """Packets for machines with rules: they answer what the machine sends out, wherever its rules have turned it.
 
 A conversation through address translation cannot be written down beforehand: the answer must go to where the packet
-seems to come from. So the scenario is made while the simulator takes it, step by step. Where translation has chosen a port
-at random the kernel has chosen another: such packets are not answered.
+seems to come from. So the scenario is made while the simulator takes it, step by step. Where translation has chosen a
+port at random the kernel has chosen another: such packets are not answered.
 """
 
 from collections import deque

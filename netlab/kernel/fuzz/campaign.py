@@ -15,6 +15,7 @@ from netlab.kernel.fuzz.kinds import random_scenario
 from netlab.kernel.fuzz.machines import Features
 from netlab.kernel.fuzz.shrink import shrink
 from netlab.kernel.fuzz.transitions import watch
+from netlab.kernel.ports import Row
 from netlab.kernel.run import run as run_on_kernel
 from netlab.kernel.worker import Worker
 from netlab.names import NetlabError
@@ -71,23 +72,25 @@ def try_one(seed: str, packets: int, features: Features, variant: Variant = "nft
     def outcome(one: Scenario) -> Trial:
         """Both worlds may refuse a scenario, but then both must."""
         refusals = []
+        paths: list[list[Row]] = []
         try:
             net = build(one, variant)
             cells = watch(net)
-            simulated = follow(net, one)
+            simulated = follow(net, one).to_json()
+            paths = [step["path"] for step in simulated["steps"]]
         except NetlabError as error:
             refusals.append(f"the simulator refuses it: {error}")
         except Exception as error:
             return Trial(disagreement=f"the simulator fails: {error!r}")
         try:
             began = time.monotonic()
-            real = run_on_kernel(one, max_wait=_MAX_WAIT, privileged=privileged, age=True, variant=variant)
+            real = run_on_kernel(one, max_wait=_MAX_WAIT, privileged=privileged, age=True, variant=variant, paths=paths)
             seconds = time.monotonic() - began - _waited(real)
         except NetlabError as error:
             refusals.append(str(error))
         if refusals:
             return Trial(disagreement=refusals[0] if len(refusals) == 1 else "")
-        found = compare(simulated.to_json(), real.to_json(), late=seconds)
+        found = compare(simulated, real.to_json(), late=seconds)
         coverage = covered(real) + cells
         packets = sum(isinstance(step, PacketStep) for step in one.steps)
         slow = seconds > _LONG or any(isinstance(event, Logged) for event in real.events)
