@@ -121,8 +121,10 @@ class _Reader:
             raise self._unknown(word, name)
         slot, option = found
         if isinstance(option, str):
-            if value and (option in FLAGS or option in ("jump", "goto")):
+            if value and option in FLAGS:
                 raise RuleError(f'unknown option "{word.text}"', word.place)
+            if value and option == "jump":
+                raise _no_blank(word.text, word.place)
             self._own(option, word.text, word, value, negation)
         elif slot is None:
             if value:
@@ -302,14 +304,13 @@ class _Reader:
 
     def _command(self, name: str, word: Word, attached: Word | None) -> None:
         call = self.call
+        if name == "version" and call.command:
+            return
         if call.command:
-            if {call.command, name} & LISTS and {call.command, name} & {"zero"}:
-                call.zero, name = True, name if name in LISTS else call.command
-            elif name == "version" or call.command == name == "verbose":
-                return
-            else:
-                first, second = COMMANDS[name][0], COMMANDS[call.command][0]
-                raise RuleError(f"Cannot use {first} with {second}", word.place)
+            both = {call.command, name}
+            if "zero" not in both or not both & LISTS:
+                raise RuleError(f"Cannot use {COMMANDS[name][0]} with {COMMANDS[call.command][0]}", word.place)
+            call.zero, name = True, name if name in LISTS else call.command
         call.command = name
         self.given["command"] = word.place
         if name == "version":
@@ -324,7 +325,6 @@ class _Reader:
                 what = "old-chain-name and new-chain-name" if name == "rename-chain" else "a chain and a policy"
                 raise RuleError(f"{COMMANDS[name][0]} requires {what}", word.place)
             call.name = following.text
-            self.given["name"] = following.place
         elif name in WITH_NUMBER:
             self._number(name, word)
 
