@@ -83,6 +83,15 @@ def test_a_port_that_one_flow_has_is_not_another_ones() -> None:
     assert ports.real_packet(Packet.udp("10.0.2.2", "10.0.2.1", 53, 31000)).dport == 31000
 
 
+def test_what_goes_to_the_port_that_only_the_kernel_has_taken_goes_to_a_free_one() -> None:
+    ports = learned(RANGE, 4000, 2001, 2002)
+    ports.learn(path(5000, 2002), path(5000, 2003))
+    sent = [Packet.udp("10.0.2.2", "10.0.2.1", 53, port) for port in (2001, 2002, 2003, 2004)]
+    real = [ports.real_packet(packet) for packet in sent]
+    assert [packet.dport for packet in real] == [2002, 2003, 2001, 2004]
+    assert [ports.simulated_packet(packet) for packet in real] == sent
+
+
 def test_addresses_do_not_differ() -> None:
     ports = Ports(MASQUERADE)
     ports.learn(path(4000, 30000), [path(4000, 1)[0], row("POST_ROUTING", 40000, src="10.0.2.9")])

@@ -7,7 +7,7 @@ been seen once holds for that flow to the end, in both directions, so a port tak
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from netlab.addresses import format_address
@@ -100,20 +100,26 @@ class Ports:
         """Rows of the kernel's path with the simulator's ports."""
         return [self._simulated_row(row) for row in rows]
 
+    def _simulated_flow(self, flow: Flow) -> Flow:
+        return _other(flow, self._simulated, self._real)
+
+    def _real_flow(self, flow: Flow) -> Flow:
+        return _other(flow, self._real, self._simulated)
+
     def _simulated_row(self, row: Row) -> Row:
         flow = _flow_of(row)
-        if flow is None or (mine := self._simulated.get(flow)) is None:
+        if flow is None or (mine := self._simulated_flow(flow)) == flow:
             return row
         changed = {"id": mine.sport} if flow.proto == Proto.ICMP else {"sport": mine.sport, "dport": mine.dport}
         return {**row, **changed}
 
     def simulated_packet(self, packet: Packet) -> Packet:
         """A packet of the kernel's with the simulator's ports, also in what it quotes."""
-        return _translated(packet, self._simulated)
+        return _translated(packet, self._simulated_flow)
 
     def real_packet(self, packet: Packet) -> Packet:
         """A packet meant for the simulator with the kernel's ports, also in what it quotes."""
-        return _translated(packet, self._real)
+        return _translated(packet, self._real_flow)
 
     def simulated_entry(self, line: Line) -> Line:
         """An entry of the kernel's with the simulator's ports."""
@@ -122,10 +128,17 @@ class Ports:
     def _simulated_tuple(self, flow: FlowTuple) -> FlowTuple:
         proto, icmp = flow.proto, flow.proto == Proto.ICMP
         src, dst = format_address(flow.saddr), format_address(flow.daddr)
-        mine = self._simulated.get(Flow(proto, src, flow.sport, dst, flow.sport if icmp else flow.dport))
-        if mine is None:
-            return flow
+        mine = self._simulated_flow(Flow(proto, src, flow.sport, dst, flow.sport if icmp else flow.dport))
         return flow._replace(sport=mine.sport) if icmp else flow._replace(sport=mine.sport, dport=mine.dport)
+
+
+def _other(flow: Flow, there: Mapping[Flow, Flow], back: Mapping[Flow, Flow]) -> Flow:
+    """The flow in the other world. One that stands where another stands there gets the place that is free for it."""
+    if flow in there:
+        return there[flow]
+    while flow in back:
+        flow = back[flow]
+    return flow
 
 
 def _class_of(port: int) -> int:
@@ -144,10 +157,10 @@ def _flow_of(row: Row) -> Flow | None:
     return Flow(proto, row["src"], sport, row["dst"], dport)
 
 
-def _translated(packet: Packet, flows: Mapping[Flow, Flow]) -> Packet:
+def _translated(packet: Packet, other_of: Callable[[Flow], Flow]) -> Packet:
     """The packet with the ports that its flow has in the other world, and a checksum that is as right as it was."""
     if quoted := packet.quoted:
-        inner = _translated(quoted, flows)
+        inner = _translated(quoted, other_of)
         if inner is quoted:
             return packet
         message = packet.payload[:8] + inner.to_bytes()
@@ -159,8 +172,8 @@ def _translated(packet: Packet, flows: Mapping[Flow, Flow]) -> Packet:
         return packet
     ports = (payload[4:6], payload[4:6]) if icmp else (payload[:2], payload[2:4])
     sport, dport = (int.from_bytes(one, "big") for one in ports)
-    other = flows.get(Flow(packet.proto, packet.src, sport, packet.dst, dport))
-    if other is None:
+    flow = Flow(packet.proto, packet.src, sport, packet.dst, dport)
+    if (other := other_of(flow)) == flow:
         return packet
     if icmp:
         changed = payload[:4] + other.sport.to_bytes(2, "big") + payload[6:]

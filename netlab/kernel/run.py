@@ -176,7 +176,7 @@ class _Run:
                 if isinstance(event, Sent) and self._is_own(event) and event.number != written:
                     self.numbers.learn(event.host, event.packet)
             _logged.extend(time.monotonic() for event in done.events if isinstance(event, Logged))
-            if number < len(self.paths):
+            if self.ruled and number < len(self.paths):
                 self.ports.learn(
                     self.paths[number], [event.row() for event in done.events if isinstance(event, Passed)]
                 )
