@@ -14,14 +14,13 @@ from netlab.addresses import format_address
 from netlab.conntrack.text import Line
 from netlab.conntrack.tuples import FlowTuple
 from netlab.names import PROTOCOL_NAMES, Proto
-from netlab.packet import OFFSET, Packet
+from netlab.packet import ICMP_QUERIES, OFFSET, Packet
 
 Row = Mapping[str, Any]
 
 _RANGE = re.compile(r"--to-(?:source|destination) \S*?:(\d+)(?:-(\d+))?|--to-ports (\d+)(?:-(\d+))?")
 _AT_RANDOM = re.compile(r"--random\b")
 _CHECKSUM_AT: Final = {Proto.TCP: 16, Proto.UDP: 6, Proto.ICMP: 2}
-_ECHOES: Final = (8, 0)
 
 
 class Flow(NamedTuple):
@@ -148,7 +147,7 @@ def _class_of(port: int) -> int:
 def _flow_of(row: Row) -> Flow | None:
     proto = PROTOCOL_NAMES.get(row["proto"], 0)
     if proto == Proto.ICMP:
-        ports = (row["id"], row["id"]) if row.get("type") in _ECHOES else (None, None)
+        ports = (row["id"], row["id"]) if row.get("type") in ICMP_QUERIES else (None, None)
     else:
         ports = row["sport"], row["dport"]
     sport, dport = ports
@@ -168,7 +167,7 @@ def _translated(packet: Packet, other_of: Callable[[Flow], Flow]) -> Packet:
     payload, icmp = packet.payload, packet.proto == Proto.ICMP
     if packet.frag & OFFSET or packet.proto not in _CHECKSUM_AT or len(payload) < 8:
         return packet
-    if icmp and payload[0] not in _ECHOES:
+    if icmp and payload[0] not in ICMP_QUERIES:
         return packet
     ports = (payload[4:6], payload[4:6]) if icmp else (payload[:2], payload[2:4])
     sport, dport = (int.from_bytes(one, "big") for one in ports)
