@@ -40,7 +40,8 @@ PUBLISHED = (
     "SPT=35310 DPT=22 SEQ=3621638314 ACK=4253970834 WINDOW=10016 RES=0x00 ACK URGP=0 OPT (0101080A938A85A902782273) "
     "UID=1000 GID=1000 ",
     "IN=br0 OUT=vlan2 SRC=192.168.1.100 DST=192.0.2.121 LEN=52 TOS=0x00 PREC=0x00 TTL=63 ID=34770 DF PROTO=TCP "
-    "SPT=62411 DPT=443 SEQ=2976286457 ACK=411474190 WINDOW=4096 RES=0x00 ACK FIN URGP=0 OPT (0101080A388AEEC53512DAE5) ",
+    "SPT=62411 DPT=443 SEQ=2976286457 ACK=411474190 WINDOW=4096 RES=0x00 ACK FIN URGP=0 OPT "
+    "(0101080A388AEEC53512DAE5) ",
 )
 LETTERS = {"FIN": "F", "SYN": "S", "RST": "R", "PSH": "P", "ACK": "A", "URG": "U", "ECE": "E", "CWR": "C"}
 
@@ -74,6 +75,7 @@ def packet_of(text: str) -> Packet:
         quoted = packet_of("S" + inner).to_bytes() if bracket else b""
         if "INCOMPLETE" in inner:
             quoted = quoted[:2] + int(facts(inner)["LEN"]).to_bytes(2, "big") + quoted[4:]
+        quoted = quoted[: int(said["LEN"]) - 28]  # errors quote only the beginning
         numbers = {"id": 0, "seq": int(facts(behind).get("MTU", 0))}
         if "SEQ" in said:
             numbers = {"id": int(re.findall(r" ID=(\d+) SEQ", outer)[0]), "seq": int(said["SEQ"])}
