@@ -51,9 +51,10 @@ def dissected_by_scapy(capture: Path, chunk: int) -> Chunks:
             yield sum(1 for _ in islice(packets, chunk))
 
 
-def forwarded(capture: Path, chunk: int, *, recording: bool) -> Chunks:
-    """Every packet through a router."""
-    router = Host("router", {"eth0": "10.1.0.1/16", "eth1": "10.2.0.1/16"}, sysctls={"net.ipv4.ip_forward": 1})
+def forwarded(capture: Path, chunk: int, *, recording: bool = False, iptables: str = "") -> Chunks:
+    """Every packet through a router, which may have rules."""
+    interfaces, sysctls = {"eth0": "10.1.0.1/16", "eth1": "10.2.0.1/16"}, {"net.ipv4.ip_forward": 1}
+    router = Host("router", interfaces, sysctls=sysctls, iptables=iptables)
     router.wires.recording = recording
     called = [0 for _ in Hook]
 
@@ -108,7 +109,9 @@ def serve(contender: Contender, capture: Path, chunk: int, requests: Connection)
         requests.send((packets, process_time() - start))
 
 
-def measure(capture: Path, packets: int, chunk: int) -> dict[str, list[float]]:
+def measure(
+    capture: Path, packets: int, chunk: int, contenders: Sequence[Contender] = CONTENDERS
+) -> dict[str, list[float]]:
     """The seconds that each contender took for each chunk. The first chunk only warms up, and is not among them.
 
     Raises:
@@ -116,11 +119,11 @@ def measure(capture: Path, packets: int, chunk: int) -> dict[str, list[float]]:
     """
     context = get_context("spawn")
     turns: list[tuple[Contender, Connection]] = []
-    for contender in CONTENDERS:
+    for contender in contenders:
         here, there = context.Pipe()
         context.Process(target=serve, args=(contender, capture, chunk, there), daemon=True).start()
         turns.append((contender, here))
-    times: dict[str, list[float]] = {contender.name: [] for contender in CONTENDERS}
+    times: dict[str, list[float]] = {contender.name: [] for contender in contenders}
     for number in range(packets // chunk):
         for contender, connection in turns:
             connection.send(True)
@@ -136,16 +139,16 @@ def measure(capture: Path, packets: int, chunk: int) -> dict[str, list[float]]:
 
 def ratios(times: dict[str, list[float]]) -> dict[str, float]:
     """How many times as fast as the first contender each one was, the median over the chunks."""
-    reference = times[CONTENDERS[0].name]
+    reference = next(iter(times.values()))
     return {
         name: median(theirs / own for theirs, own in zip(reference, seconds, strict=True))
         for name, seconds in times.items()
     }
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print packets a second and ratios."""
-    parser = argparse.ArgumentParser(description="Measure the reference engine beside scapy.")
+def compare(arguments: Sequence[str] | None, says: str, contenders: Sequence[Contender]) -> None:
+    """Let them take their turns on a capture made for it, and print packets a second and ratios."""
+    parser = argparse.ArgumentParser(description=says)
     parser.add_argument("--packets", type=int, default=make_capture.PACKETS)
     parser.add_argument("--chunk", type=int, default=CHUNK, help=f"packets a turn (default {CHUNK})")
     parser.add_argument("--seed", type=int, default=make_capture.SEED)
@@ -155,14 +158,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         capture = Path(folder) / "capture.pcap"
         make_capture.write(capture, make_capture.traffic(options.packets, options.seed))
-        times = measure(capture, options.packets, options.chunk)
+        times = measure(capture, options.packets, options.chunk, contenders)
     found = ratios(times)
     whole = {name: sum(seconds) for name, seconds in times.items()}
+    reference = contenders[0].name
     print(f"{options.packets} packets, seed {options.seed}, in turns of {options.chunk}")
-    print(f"{'':32} packets/s  x scapy   in all  wanted")
-    for name, _, wanted in CONTENDERS:
-        rate, in_all = options.chunk / median(times[name]), whole[CONTENDERS[0].name] / whole[name]
-        print(f"{name:32} {rate:9,.0f} {found[name]:8.1f} {in_all:8.1f}  {wanted or '':>6}")
+    print(f"{'':40} packets/s  x scapy   in all  wanted")
+    for name, _, wanted in contenders:
+        rate, in_all = options.chunk / median(times[name]), whole[reference] / whole[name]
+        print(f"{name:40} {rate:9,.0f} {found[name]:8.1f} {in_all:8.1f}  {wanted or '':>6}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print packets a second and ratios."""
+    compare(arguments, "Measure the reference engine beside scapy.", CONTENDERS)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,13 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from benchmarks import engine, make_capture
+from benchmarks import engine, make_capture, rules
+from netlab.host import Host
 from netlab.packet import Packet
 from netlab.replay import Capture
 
@@ -46,6 +48,25 @@ def test_the_benchmark_prints_rates_and_ratios() -> None:
     scapy, traced, untraced = map(float, rows.values())
     assert scapy == 1
     assert 1 < traced < untraced
+
+
+def test_the_benchmark_of_rules_prints_rates_and_ratios() -> None:
+    command = [sys.executable, "-m", "benchmarks.rules", "--packets", "600", "--chunk", "300"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    rows = dict(re.findall(r"^(\S.*?) +[\d,]+ +([\d.]+)", ran.stdout, re.MULTILINE))
+    assert list(rows) == [contender.name for contender in rules.CONTENDERS]
+    assert all(float(ratio) > 1 for ratio in list(rows.values())[1:])
+
+
+@pytest.mark.parametrize("count", [rules.FEW, rules.MANY])
+@pytest.mark.parametrize("text", [rules.usual_rules, rules.ports_first])
+def test_the_rules_measured_are_as_many_as_is_said_and_all_packets_pass(
+    tmp_path: Path, text: Callable[[int], str], count: int
+) -> None:
+    router = Host("router", iptables=text(count))
+    assert len(router.firewall.ruleset.tables["filter"].chains["FORWARD"].rules) == count
+    make_capture.main([str(tmp_path / "some.pcap"), "--packets", "1000"])
+    assert next(engine.forwarded(tmp_path / "some.pcap", 1000, iptables=text(count))) == 1000
 
 
 def test_too_few_packets_are_refused() -> None:
