@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from netlab.iptables.extension import Target
+from netlab.iptables.extension import Match, Target
+from netlab.iptables.matches.multiport import MultiportMatch
 from netlab.iptables.model import Chain, Jump, Rule, Table
 from netlab.iptables.option import Is, Masked, protocol_of
 from netlab.iptables.save import in_order
@@ -88,12 +89,17 @@ def described(rule: Rule) -> str:
 
 def _rest(rule: Rule, numeric: bool) -> str:
     """What the matches and the target say for themselves."""
-    said = [match.listed(numeric) for match in rule.matches[1:] if str(match)]
+    said = [_match(match, rule.base.protocol, numeric) for match in rule.matches[1:] if str(match)]
     target = rule.target
     if isinstance(target, Target):
         said.append(target.listed(numeric))
     goto = "[goto] " if isinstance(target, Jump) and target.goto else ""
     return goto + "".join(f" {text}" for text in said if text)
+
+
+def _match(match: Match, protocol: int, numeric: bool) -> str:
+    """One match; what the services of a multiport are called depends on the protocol, which another one asks for."""
+    return match.listed(numeric, protocol) if isinstance(match, MultiportMatch) else match.listed(numeric)
 
 
 def _name(target: Target | Jump | None) -> str:
