@@ -262,7 +262,8 @@ class BpfProbes:
     def _drop_program(self) -> bpf.Program:
         """Stands at kfree_skb: context words are the skb, the code address, the reason, the receiving socket.
 
-        The namespace is that of the packet's device, else of a socket, else of the route's device.
+        The namespace is that of the packet's device, else of the receiving socket, else of the route's device, else of
+        the sending socket: those by which the kernel itself sends are lent to a namespace for the moment only.
         """
         program = bpf.Program()
         program.load(6, 1, 0)
@@ -279,12 +280,14 @@ class BpfProbes:
         program.move(8, 7)
         program.jump_not_equal(8, 0, "socket")
         program.move(8, 6)
-        self._word(program, "sk_buff", "sk")
-        program.jump_not_equal(8, 0, "socket")
-        program.move(8, 6)
         self._word(program, "sk_buff", "_skb_refdst")
         program.mask(8, -2)
-        program.jump_equal(8, 0, "leave")
+        program.jump_not_equal(8, 0, "route")
+        program.move(8, 6)
+        self._word(program, "sk_buff", "sk")
+        program.jump_not_equal(8, 0, "socket")
+        program.jump("leave")
+        program.label("route")
         self._word(program, "dst_entry", "dev")
         program.label("device")
         self._word(program, "net_device", "nd_net")
