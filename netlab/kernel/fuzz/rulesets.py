@@ -112,7 +112,7 @@ MATCHES: Final = (
     "-m conntrack {!}--ctproto {tcp|udp|icmp|47}",
     "-m conntrack {!}--ct{orig|repl}{src|dst} {network}",
     "-m conntrack {!}--ct{orig|repl}{src|dst}port {ports}",
-    "-m conntrack {!}--ctexpire {60:2000000|0:20}",
+    "-m conntrack {!}--ctexpire {45:2000000|0:20}",
     f"-m state {{!}}--state {STATES}}}",
     "-m {mark|connmark} {!}--mark {0x1|0x1/0x3|0x0|0x2|7/0xf}",
     '-m comment --comment {plain|"two words"}',
