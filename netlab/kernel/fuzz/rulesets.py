@@ -33,13 +33,15 @@ class Ground:
     own: tuple[int, ...]
     near: tuple[int, ...]
     devs: tuple[str, ...]
+    matches: tuple[str, ...]
 
     @classmethod
     def of(cls, random: Random, interfaces: Interfaces) -> "Ground":
         """The ground around these interfaces."""
         ones = [one for addresses in interfaces.values() for one in addresses]
         near = [host for one in ones for host in hosts_beside(one)]
-        return cls(random, tuple(one.address for one in ones), (*near, *OUTSIDE), tuple(interfaces))
+        matches = (*MATCHES, *SLOW * 2) if random.random() < 0.04 else MATCHES
+        return cls(random, tuple(one.address for one in ones), (*near, *OUTSIDE), tuple(interfaces), matches)
 
     def fill(self, pattern: str) -> str:
         """One of the texts that a pattern means."""
@@ -127,10 +129,12 @@ MATCHES: Final = (
     "-m recent --{set|rcheck|update --seconds 3600|rcheck --hitcount 2|remove} --name {list|DEFAULT} --r{source|dest}",
     "-m set {!}--match-set {addresses|networks} {src|dst}",
     "-m set {!}--match-set services {src|dst},{src|dst}",
-    "-m connlimit --connlimit-{above|upto} {0|1|2} --connlimit-mask {0|24|32} --connlimit-{s|d}addr",
     "-m pkttype {!}--pkt-type {unicast|broadcast|multicast}",
 )
 """Matches that may stand in every table and chain."""
+
+SLOW: Final = ("-m connlimit --connlimit-{above|upto} {0|1|2} --connlimit-mask {0|24|32} --connlimit-{s|d}addr",)
+"""Those that have each packet wait on the kernel, so that they stand in few rule sets."""
 
 
 class Allowed(NamedTuple):
@@ -219,7 +223,7 @@ def _table(ground: Ground, table: str) -> list[str]:
 
 def _rule(ground: Ground, table: str, hook: Hook, users: list[str]) -> str:
     random = ground.random
-    chosen = random.sample(MATCHES, random.choice((0, 1, 1, 1, 2, 2, 3)))
+    chosen = random.sample(ground.matches, random.choice((0, 1, 1, 1, 2, 2, 3)))
     for one in IN_PLACES:
         if table in one.tables and hook in one.hooks and random.random() < 0.1:
             chosen.append(one.pattern)
