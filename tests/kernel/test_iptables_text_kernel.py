@@ -9,13 +9,14 @@ from random import Random
 
 import pytest
 
+from netlab.iptables.check import check
 from netlab.iptables.extension import MATCHES, TARGETS, Extension, Variant
 from netlab.iptables.model import TABLES
 from netlab.iptables.restore import restore
 from netlab.iptables.save import save
 from netlab.iptables.words import RuleError
 from netlab.kernel.namespaces import Namespace, require
-from tests.iptables.corpus import DATA, MORE_LENIENT, PRINTED_OTHERWISE, excused, load
+from tests.iptables.corpus import DATA, MORE_LENIENT, PRINTED_OTHERWISE, excused
 from tests.iptables.random_rules import random_rule
 
 pytestmark = [pytest.mark.kernel, pytest.mark.needs("iptables", "ipset")]
@@ -54,7 +55,7 @@ def random_place(random: Random, rule: str, variant: Variant) -> tuple[str, str]
     """A table and a chain where netlab takes the rule."""
     for table, chain in random.sample(PLACES, len(PLACES)):
         try:
-            load(table, chain, rule, variant)
+            check(restore(f"*{table}\n-A {chain} {rule}\nCOMMIT\n"), variant)
         except RuleError:
             continue
         return table, chain
