@@ -6,8 +6,9 @@ from netlab.conntrack.tuples import Direction, FlowTuple
 from netlab.names import TcpState
 
 if TYPE_CHECKING:
-    from netlab.conntrack.ftp import Ftp as Helper
+    from netlab.conntrack.ftp import Ftp
     from netlab.conntrack.seqadj import SequenceAdjustment
+    from netlab.conntrack.unread import Unread
 
 
 class Status:
@@ -58,7 +59,7 @@ class Entry:
         self.expires = 0.0
         self.mark = 0
         self.protocol: Any = None
-        self.helper: Helper | None = None
+        self.helper: Ftp | Unread | None = None
         self.master: Entry | None = None
         self.sequence: SequenceAdjustment | None = None
         self.masqueraded_by: str | None = None

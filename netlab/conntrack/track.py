@@ -22,6 +22,7 @@ from netlab.conntrack.tcp_track import Mark, TcpTrack
 from netlab.conntrack.text import Line, frame, line_of
 from netlab.conntrack.timeouts import PREFIX, TCP
 from netlab.conntrack.tuples import Direction, FlowTuple, invert, shared, tuple_of
+from netlab.conntrack.unread import UNREAD, Unread
 from netlab.hooks import HookState
 from netlab.machine import Machine
 from netlab.names import CtState, Hook, Proto, TcpState, Verdict
@@ -240,7 +241,7 @@ class Conntrack:
                 expected.begun(entry, expected)
         elif skb.helper:
             entry.status |= Status.HELPER
-            entry.helper = HELPERS[skb.helper]()
+            entry.helper = UNREAD.get(skb.helper) or HELPERS[skb.helper]()
         return entry
 
     def _insert(self, entry: Entry, skb: Skb) -> Verdict:
@@ -341,6 +342,11 @@ class Conntrack:
     def _read(self, packet: Packet, skb: Skb, entry: Entry) -> Packet | None:
         """Let the flow's helper read the packet: what it makes of it; None: the packet may not go on."""
         segment, helper = packet.l4, entry.helper
+        if isinstance(helper, Unread):
+            if not entry.status & Status.CONFIRMED:
+                self.host.note(skb, str(helper))
+            helper.listen(packet, skb, self.now)
+            return packet
         if helper is None or skb.ctstate is not _ESTABLISHED or not isinstance(segment, Tcp):
             return packet
         assert skb.direction is not None

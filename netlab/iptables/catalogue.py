@@ -3,7 +3,7 @@
 from typing import Final
 
 UNSUPPORTED_MATCHES: Final = frozenset({
-    "ah", "bpf", "cgroup", "cluster", "connbytes", "connlabel", "cpu", "dccp", "devgroup", "ecn", "esp", "hashlimit",
+    "ah", "bpf", "cgroup", "cluster", "connbytes", "connlabel", "cpu", "dccp", "devgroup", "ecn", "esp",
     "helper", "ipcomp", "ipvs", "nfacct", "osf", "owner", "physdev", "policy", "quota", "rateest", "realm", "sctp",
     "socket", "string", "tcpmss", "time", "u32",
 })  # fmt: skip
@@ -13,6 +13,6 @@ UNSUPPORTED_TARGETS: Final = frozenset({
 })  # fmt: skip
 UNSUPPORTED_OPTIONS: Final = frozenset({
     "--update-counters", "--update-subcounters", "--packets-eq", "--packets-lt", "--packets-gt", "--bytes-eq",
-    "--bytes-lt", "--bytes-gt", "--nflog-range",
+    "--bytes-lt", "--bytes-gt", "--nflog-range", "--hashlimit-rate-match", "--hashlimit-rate-interval",
 })  # fmt: skip
 """Options of extensions that netlab has without them."""

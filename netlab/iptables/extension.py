@@ -20,6 +20,7 @@ from netlab.nat.nat import Nat
 from netlab.packet import Packet
 
 if TYPE_CHECKING:
+    from netlab.iptables.matches.hashlimit import HashLimits
     from netlab.iptables.matches.recent import RecentTables
     from netlab.iptables.sets import Sets
 
@@ -39,6 +40,7 @@ class Rules(Protocol):
     variant: Variant
     sets: "Sets"
     recent: "RecentTables"
+    hashlimits: "HashLimits"
     random: Random
 
     def tracker(self) -> Conntrack:

@@ -16,6 +16,7 @@ from netlab.iptables.check import check
 from netlab.iptables.compile import Program, compile_table
 from netlab.iptables.engine import BoundChain, Functions, bind, walk
 from netlab.iptables.extension import Variant
+from netlab.iptables.matches.hashlimit import HashlimitMatch, HashLimits
 from netlab.iptables.matches.recent import RecentMatch, RecentTables
 from netlab.iptables.model import TABLES, Counters, Rule, Ruleset, Table
 from netlab.iptables.restore import restore
@@ -56,6 +57,7 @@ class Firewall:
         self.ruleset = Ruleset()
         self.sets = Sets(lambda: host.wires.clock.now, self._references)
         self.recent = RecentTables(host)
+        self.hashlimits = HashLimits(host)
         self.random = Random(f"rules of {host.name}")
         self._hooks = hooks
         self._track = track
@@ -113,7 +115,9 @@ class Firewall:
         if tracked and (translating := functions.get("nat")):
             self._registered += self._nat().attach({hook: function for hook, function, _, _ in translating})
         self.ruleset, self._bound = ruleset, kept
-        self.recent.keep(match.table for rule in rules for match in rule.matches if isinstance(match, RecentMatch))
+        matches = [match for rule in rules for match in rule.matches]
+        self.recent.keep(match.table for match in matches if isinstance(match, RecentMatch))
+        self.hashlimits.keep(match.table for match in matches if isinstance(match, HashlimitMatch) and match.table)
 
     def _count_anew(self, ruleset: Ruleset) -> None:
         """With iptables-legacy all policies count, and begin at 0 whenever anything in their table is changed."""

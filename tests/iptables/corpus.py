@@ -26,7 +26,7 @@ STRICTER: Final = {
     r"--to 10\.0\.0\.0/(33|255\.0\.255\.0)": "masks that NETMAP cannot have",
     r"-m recent --name \w{200}|--rsource --rdest|--set-mss 1400 --clamp": "two things of which it forgets one",
     r"! -p tcp -j DNAT .*:80": "ports of a protocol that may have none",
-    r"CT .*--(zone|ctevents|expevents|timeout|helper (tftp|\"\"))|--nflog-range|-j QUEUE": "what netlab does not have",
+    r"CT .*--(zone|ctevents|expevents|timeout|helper \"\")|--nflog-range|-j QUEUE|512kb/s": "what netlab does not have",
     r"--nflog-prefix \w{62,}": "a prefix that the kernel cuts off",
     r"^-i \"(br 0|eth0 )\"": "names that no interface has, and that it does not print between quotation marks",
 }

@@ -5,6 +5,7 @@ from netlab.iptables.matches import (
     connlimit,
     conntrack,
     frame,
+    hashlimit,
     header,
     icmp,
     limit,
@@ -18,6 +19,6 @@ from netlab.iptables.matches import (
 )
 
 __all__ = [
-    "addrtype", "connlimit", "conntrack", "frame", "header", "icmp", "limit", "mark", "multiport", "recent",
-    "rpfilter", "sets", "statistic", "transport",
+    "addrtype", "connlimit", "conntrack", "frame", "hashlimit", "header", "icmp", "limit", "mark", "multiport",
+    "recent", "rpfilter", "sets", "statistic", "transport",
 ]  # fmt: skip

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from netlab.conntrack.ftp import HELPERS
+from netlab.conntrack.unread import UNREAD
 from netlab.hooks import HookState
 from netlab.iptables.extension import Action, Rules, Target, Use, target
-from netlab.iptables.option import TEXT, Kind, Option
+from netlab.iptables.option import TEXT, Kind, Option, protocol_of
 from netlab.names import CtState, NetlabError, Proto
 from netlab.packet import Packet
 
@@ -20,6 +21,9 @@ def _left_out(text: str) -> NoReturn:
 
 MORE_LEFT_OUT: Final = ("--ctevents", "--expevents", "--timeout")
 LEFT_OUT: Final = Kind(_left_out)
+
+READS: Final = dict.fromkeys(HELPERS, (Proto.TCP,)) | {name: one.protocols for name, one in UNREAD.items()}
+"""The protocols that each helper reads; only those of `HELPERS` do read in netlab, the others are names."""
 
 
 def untrack(packet: Packet, state: HookState) -> None:
@@ -62,10 +66,11 @@ class Ct(Target):
         """
         if self.helper is None or self.notrack:
             return
-        if self.helper not in HELPERS:
-            raise NetlabError(f"CT: no such helper {self.helper!r} (there is {', '.join(HELPERS)})")
-        if use.protocol != Proto.TCP:
-            raise NetlabError(f"CT: --helper {self.helper} needs -p tcp")
+        if self.helper not in READS:
+            raise NetlabError(f"CT: no such helper {self.helper!r} (there is {', '.join(READS)})")
+        if use.protocol not in READS[self.helper]:
+            needed = " or ".join(f"-p {protocol_of(one)}" for one in READS[self.helper])
+            raise NetlabError(f"CT: --helper {self.helper} needs {needed}")
 
     def bind(self, rules: Rules) -> Action:
         """Say it, and go on."""
