@@ -6,8 +6,9 @@ port at random the kernel has chosen another: such packets are not answered.
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from random import Random
+from types import MappingProxyType
 from typing import Final
 
 from netlab.addresses import format_address
@@ -111,8 +112,18 @@ class Noticed(Random):
 class Talk:
     """Makes the steps of one scenario, and takes them at once."""
 
-    def __init__(self, random: Random, scenario: Scenario, grounds: Mapping[str, Ground]) -> None:
+    def __init__(
+        self,
+        random: Random,
+        scenario: Scenario,
+        grounds: Mapping[str, Ground],
+        *,
+        ports: Sequence[int] = PORTS,
+        speakers: Mapping[str, Sequence[int]] = MappingProxyType({}),
+    ) -> None:
+        """`ports` are those that clients call, `speakers` who calls by which interface; by others it is their hosts."""
         self._random = random
+        self._ports, self._speakers = ports, speakers
         self._world = build(scenario)
         self._chance = Noticed("what address translation chooses")
         for host in self._world.hosts.values():
@@ -159,7 +170,7 @@ class Talk:
         random = self._random
         host, dev = random.choice(self._open)
         ground = self._grounds[host]
-        source = format_address(random.choice(_on(self._specs[host], dev) or ground.near))
+        source = format_address(random.choice(self._speakers.get(dev) or _on(self._specs[host], dev) or ground.near))
         target = ground.address() if random.random() < 0.9 else format_address(random.choice(ground.own or ground.near))
         packet = self._first().with_(src=source, dst=target, ttl=random.choice((64, 64, 64, 64, 2, 1, 255)))
         if random.random() < 0.15:
@@ -169,7 +180,7 @@ class Talk:
 
     def _first(self) -> Packet:
         random, chance = self._random, self._random.random()
-        sport, dport = random.choice(CLIENT_PORTS), random.choice(PORTS)
+        sport, dport = random.choice(CLIENT_PORTS), random.choice(self._ports)
         if chance < 0.45:
             flags = random.choice(("S", "S", "S", "S", "S", "A", "PA", "R", "FA", "SA", ""))
             options = random.choice((b"", b"\x02\x04\x05\xb4", b"\x02\x04\x05\xb4\x04\x02\x03\x03\x07\x00\x00\x00"))

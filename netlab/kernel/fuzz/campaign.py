@@ -66,8 +66,12 @@ class Campaign(Trial):
 
 
 def try_one(seed: str, packets: int, features: Features, variant: Variant = "nft", *, privileged: bool) -> Trial:
-    """Runs one random scenario in both worlds; a disagreement is shrunk. Works in the kernel worker."""
-    scenario = random_scenario(seed, packets, features)
+    """Runs the random scenario of a seed in both worlds. Works in the kernel worker."""
+    return try_scenario(random_scenario(seed, packets, features), variant, privileged=privileged)
+
+
+def try_scenario(scenario: Scenario, variant: Variant = "nft", *, privileged: bool) -> Trial:
+    """Runs a scenario in both worlds; a disagreement is shrunk. Works in the kernel worker."""
 
     def outcome(one: Scenario) -> Trial:
         """Both worlds may refuse a scenario, but then both must."""
