@@ -155,6 +155,16 @@ def test_a_queue_that_answers_drop_and_one_that_nobody_listens_to(refused: int, 
     assert made.refused == 0
 
 
+@pytest.mark.parametrize(("left", "verdict"), [(True, "ACCEPT"), (False, "unknown")])
+def test_who_sees_no_drops_does_not_know_what_conntrack_drops_last(left: bool, verdict: str) -> None:
+    made = recorder(ruled=frozenset({"router"}), undecided="unknown")
+    made.add(passing(POST, UDP, go=ETH1))
+    made.add_frames([Frame("router", "eth1", UDP.to_bytes())] if left else [])
+    first = made.close()[0]
+    assert isinstance(first, Passed)
+    assert first.verdict == verdict
+
+
 def test_udp_is_delivered_when_the_socket_has_it() -> None:
     made = recorder()
     made.add(passing(IN, UDP))

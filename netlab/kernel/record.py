@@ -305,12 +305,22 @@ class Recorder:
 
     def close(self) -> list[TraceEvent]:
         """The whole step, once nothing more can come, with what sockets have taken."""
+        if self.undecided == UNKNOWN:
+            self._doubt()
         out: list[TraceEvent] = []
         for event in self.events:
             out.append(event)
             if isinstance(event, Passed) and event.hook is Hook.LOCAL_IN and (socket := self._taker(event)):
                 out.append(Delivered(event.number, event.host, socket, event.packet))
         return out
+
+    def _doubt(self) -> None:
+        """Who sees no drops does not know what conntrack, behind the last probe, has made of what never went out."""
+        for way, leaving in self._leaving.items():
+            if way[0] in self.tracked | self.ruled and way[1] != "lo":
+                for here, passed in leaving.items():
+                    if (*way, here) not in self._gone:
+                        passed.verdict = UNKNOWN
 
     def _taker(self, passed: Passed) -> str | None:
         """The socket that took a packet: UDP's is asked; TCP's took what was not dropped, of SYNs what it answered."""
