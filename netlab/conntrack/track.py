@@ -86,7 +86,7 @@ class Conntrack:
         skb = state.skb
         if skb.ctstate is not None and (skb.ct is not None or skb.ctstate is _UNTRACKED):
             return _ACCEPT  # it came over lo, and was met on its way out; or a rule said not to
-        skb.ctstate = _INVALID_STATE
+        skb.ctstate, skb.about_untracked = _INVALID_STATE, False
         skb.summed = self._protocols.checks(state.hook)
         if packet.proto == _ICMP and (verdict := self._look_at_icmp(packet, skb, state.hook)) is not None:
             return verdict

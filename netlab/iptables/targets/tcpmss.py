@@ -75,6 +75,8 @@ class Tcpmss(Target):
         def act(packet: Packet, state: HookState) -> Packet | Verdict | None:
             if packet.frag & OFFSET:
                 return None
+            if state.skb.pieces:  # to write it, the kernel has it in one piece: the fragments' bounds are gone
+                state.skb.pieces = (max(state.skb.pieces),)
             segment = packet.payload
             header = (segment[12] >> 4) * 4 if len(segment) >= TCP_HEADER else 0
             if not TCP_HEADER <= header <= len(segment):
