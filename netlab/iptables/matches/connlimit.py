@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from netlab.addresses import mask_of
-from netlab.conntrack.entry import Status
+from netlab.conntrack.entry import Entry, Status
 from netlab.conntrack.track import Conntrack
 from netlab.conntrack.tuples import FlowTuple, tuple_of
 from netlab.hooks import HookState
 from netlab.iptables.extension import HotDrop, Rules, Test, match
 from netlab.iptables.matches.conntrack import TrackingMatch
 from netlab.iptables.option import Is, Kind, Option, address_and_mask, number, prefix_length
+from netlab.machine import TICK
 from netlab.names import NetlabError, TcpState
 from netlab.packet import Packet
 
@@ -78,28 +79,25 @@ class ConnlimitMatch(TrackingMatch):
         yield from ("--connlimit-mask", str(self.length), f"--connlimit-{self.side}")
 
     def bind(self, rules: Rules) -> Test:
-        """Counts; a packet that belongs to no flow counts by its own addresses and ports, if it has some."""
+        """Counts."""
         assert self.limit is not None
         connections, above = self.limit.value
         mask, source = mask_of(self.length), self.side == "saddr"
-        tracker = rules.tracker()
-        counted: dict[int, list[FlowTuple]] = {}
+        host, tracker = rules.host, rules.tracker()
+        counted: dict[int, Connections] = {}
 
         def test(packet: Packet, state: HookState) -> bool:
-            entry = state.skb.ct
-            flow = entry.original if entry else tuple_of(packet)
-            if flow is None:
-                raise HotDrop
             key = (packet.saddr if source else packet.daddr) & mask
+            entry, flow = _flow_of(packet, state, tracker)
+            now = int(host.now()) // TICK
             if key in counted:
-                assured = entry is not None and entry.status & Status.ASSURED
-                if not _clean_up_to(None if assured else flow, counted[key], tracker) and not assured:
-                    counted[key].append(flow)
-                if not counted[key]:
-                    raise HotDrop  # the kernel takes 0 for a want of memory
+                counted[key].meet(flow, entry, tracker, now)
             else:
-                counted[key] = [flow]
-            return (len(counted[key]) > connections) is above
+                counted[key] = Connections([flow], now)
+            found = len(counted[key].flows)
+            if not found:
+                raise HotDrop  # the kernel takes 0 for a want of memory
+            return (found > connections) is above
 
         return test
 
@@ -110,20 +108,52 @@ class ConnlimitMatch(TrackingMatch):
         return f"#conn {'src' if self.side == 'saddr' else 'dst'}/{self.length} {'>' if above else '<='} {connections}"
 
 
-def _clean_up_to(flow: FlowTuple | None, flows: list[FlowTuple], tracker: Conntrack) -> bool:
-    """Take out the flows that are over, until that one is met or many had to go; whether it was met.
+@dataclass(slots=True)
+class Connections:
+    """What one host or network has open, and in which tick of the clock that was looked through (nf_conncount_list)."""
 
-    The kernel does so only once in each tick of its clock (__nf_conncount_add); here every packet has its own tick.
-    """
-    kept: list[FlowTuple] = []
-    met = False
-    for at, one in enumerate(flows):
-        entry = tracker.table.find(one, tracker.now)
-        met = entry is not None and one == flow
-        if met or at - len(kept) > MOST_GIVEN_UP:
-            kept += flows[at:]
-            break
-        if entry is not None and entry.state not in CLOSED:
-            kept.append(one)
-    flows[:] = kept
-    return met
+    flows: list[FlowTuple]
+    looked_through: int
+    left: int = 1
+
+    def meet(self, flow: FlowTuple, entry: Entry | None, tracker: Conntrack, now: int) -> None:
+        """A packet of that flow has come: count it, if it is not yet (__nf_conncount_add).
+
+        What is over is taken out, once in a tick: the first packets of many flows in one tick are just added.
+        """
+        status = entry.status if entry else 0
+        again = now == self.looked_through
+        if status & Status.ASSURED:
+            if not again:
+                self._look_through(None, tracker, now)
+            return
+        hasty = again and not status & Status.CONFIRMED and len(self.flows) - self.left < MOST_GIVEN_UP
+        if hasty or not self._look_through(flow, tracker, now):
+            self.flows.append(flow)
+
+    def _look_through(self, flow: FlowTuple | None, tracker: Conntrack, now: int) -> bool:
+        """Take out what is over, until that flow is met or many had to go; whether it was met."""
+        kept: list[FlowTuple] = []
+        for at, one in enumerate(self.flows):
+            entry = tracker.table.find(one, tracker.now)
+            if entry is not None and one == flow:
+                self.flows[:at] = kept
+                return True
+            if at - len(kept) > MOST_GIVEN_UP:
+                kept += self.flows[at:]
+                break
+            if entry is not None and entry.state not in CLOSED:
+                kept.append(one)
+        self.flows, self.looked_through, self.left = kept, now, len(kept)
+        return False
+
+
+def _flow_of(packet: Packet, state: HookState, tracker: Conntrack) -> tuple[Entry | None, FlowTuple]:
+    """The flow that a packet counts for; what is INVALID counts by its own two ends."""
+    entry = state.skb.ct
+    if entry is not None:
+        return entry, entry.original
+    own = tuple_of(packet)
+    if own is None:
+        raise HotDrop
+    return tracker.table.find(own, tracker.now), own
