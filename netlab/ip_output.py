@@ -228,7 +228,7 @@ class IpOutput:
         room = icmp.room_for_quotation(self.host.mtu_of(decision.dev, decision.route), reply.data)
         if room <= icmp.LEAST_QUOTATION:
             return
-        if skb.dev_in is None and skb.sender is None:
+        if skb.dev_in is None and skb.sender is None and not skb.filled:
             packet = icmp.unsummed(packet)
         answer = icmp.error_packet(error, packet, decision.source or icmp.DUMMY_SOURCE, self.host.default_ttl(), room)
         if not answer.daddr:  # about a packet that had no source: an error to this host itself

@@ -34,6 +34,7 @@ class Skb:
         ctstate: what conntrack says of it; None where conntrack has not looked.
         helper: the conntrack helper that a rule chose for the flow that this packet begins; "" if it chose none.
         about_untracked: it tells about a packet that is not tracked, or about what tells about one.
+        filled: a rule had its checksum reckoned before it leaves (`-j CHECKSUM`).
         traced: a rule asked to be told what others make of it (`-j TRACE`).
         sender: hears the errno if a local process waits for its system call to return.
     """
@@ -53,6 +54,7 @@ class Skb:
     ctstate: CtState | None = None
     helper: str | None = None
     about_untracked = False
+    filled = False
     traced = False
     sender: Callable[[str, str], None] | None = None
 

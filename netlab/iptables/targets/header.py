@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from netlab.hooks import HookState
 from netlab.iptables.extension import Action, Rules, Target, target
 from netlab.iptables.option import Kind, Option, c_number, number
 from netlab.names import NetlabError
+from netlab.packet import Packet
 
 HIGHEST_TTL: Final = 255
 MANGLE: Final = frozenset({"mangle"})
@@ -192,7 +194,7 @@ class Dscp(Target):
 class Checksum(Target):
     """`-j CHECKSUM --checksum-fill`: reckon a checksum that a network card would have been left to reckon.
 
-    Here they all are reckoned when a packet is made, so there is nothing left to do.
+    Here all are reckoned at once; but an error about what this host has just made quotes it with or without.
     """
 
     name = "CHECKSUM"
@@ -215,5 +217,9 @@ class Checksum(Target):
         return "CHECKSUM fill"
 
     def bind(self, rules: Rules) -> Action:
-        """Go on."""
-        return lambda packet, state: None
+        """Remember it, and go on."""
+
+        def act(packet: Packet, state: HookState) -> None:
+            state.skb.filled = True
+
+        return act
