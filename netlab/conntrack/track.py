@@ -343,9 +343,7 @@ class Conntrack:
         """Let the flow's helper read the packet: what it makes of it; None: the packet may not go on."""
         segment, helper = packet.l4, entry.helper
         if isinstance(helper, Unread):
-            if not entry.status & Status.CONFIRMED:
-                self.host.note(skb, str(helper))
-            helper.listen(packet, skb, self.now)
+            helper.listen(packet, skb, entry, self.host)
             return packet
         if helper is None or skb.ctstate is not _ESTABLISHED or not isinstance(segment, Tcp):
             return packet

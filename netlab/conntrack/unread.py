@@ -7,30 +7,40 @@ nf_conntrack_sip.c and their like). What two of them do whatever is said, is don
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from netlab.conntrack.entry import Entry, Status
 from netlab.conntrack.tuples import Direction
+from netlab.machine import Machine
 from netlab.names import CtState, Proto
 from netlab.packet import Packet, Tcp
 from netlab.skb import Skb
+from netlab.trace import Logged
 
 UDP_HEADER: Final = 8  # bytes, as many as an ICMP error's: errors about a flow come to its helper, too
 
-Keeps = Callable[[Packet, Skb], bool]
+Act = Callable[[Packet, Skb, Entry, Machine], None]
 
 
-def _in_reply(packet: Packet, skb: Skb) -> bool:
-    return skb.direction is Direction.REPLY
+def _amanda(packet: Packet, skb: Skb, entry: Entry, host: Machine) -> None:
+    """The servers of this backup program take their time to answer (amanda_help)."""
+    if skb.direction is Direction.REPLY:
+        entry.refresh(300, host.wires.clock.now)
+        if len(packet.payload) <= UDP_HEADER:
+            host.write(Logged(skb.number, host.name, f"amanda_help: skblen = {packet.length}"))
 
 
-def _with_data(packet: Packet, skb: Skb) -> bool:
-    assert skb.ct is not None
-    if skb.ct.original.proto == Proto.UDP:
-        return len(packet.payload) > UDP_HEADER
+def _sip(packet: Packet, skb: Skb, entry: Entry, host: Machine) -> None:
+    """Whatever is said keeps a telephone registered for an hour (sip_help_udp, sip_help_tcp)."""
     segment = packet.l4
-    return isinstance(segment, Tcp) and bool(segment.payload) and skb.ctstate is CtState.ESTABLISHED
+    if entry.original.proto == Proto.UDP:
+        said = len(packet.payload) > UDP_HEADER
+    else:
+        said = isinstance(segment, Tcp) and bool(segment.payload) and skb.ctstate is CtState.ESTABLISHED
+    if said:
+        entry.refresh(3600, host.wires.clock.now)
 
 
-def _never(packet: Packet, skb: Skb) -> bool:
-    return False
+def _nothing(packet: Packet, skb: Skb, entry: Entry, host: Machine) -> None:
+    """All that the others do, they do with what they read."""
 
 
 class Unread(NamedTuple):
@@ -39,35 +49,31 @@ class Unread(NamedTuple):
     Attributes:
         name: by which rules call it.
         protocols: those of the flows that it reads.
-        keeps: whether this packet keeps its flow alive.
-        lifetime: for so many seconds.
+        act: what it does with any packet.
     """
 
     name: str
     protocols: tuple[Proto, ...]
-    keeps: Keeps = _never
-    lifetime: int = 0
+    act: Act = _nothing
 
-    def listen(self, packet: Packet, skb: Skb, now: float) -> None:
-        """What it does with a packet of its flow, without reading it."""
-        if skb.ct and self.keeps(packet, skb):
-            skb.ct.refresh(self.lifetime, now)
-
-    def __str__(self) -> str:
-        return f"{self.name} helper: netlab does not read what is said, and foresees nothing"
+    def listen(self, packet: Packet, skb: Skb, entry: Entry, host: Machine) -> None:
+        """A packet of its flow comes by; with the first it is told that nobody reads."""
+        if not entry.status & Status.CONFIRMED:
+            host.note(skb, f"{self.name} helper: netlab does not read what is said, and foresees nothing")
+        self.act(packet, skb, entry, host)
 
 
 UNREAD: Final = {
     one.name: one
     for one in (
-        Unread("amanda", (Proto.UDP,), _in_reply, 300),
+        Unread("amanda", (Proto.UDP,), _amanda),
         Unread("irc", (Proto.TCP,)),
         Unread("netbios-ns", (Proto.UDP,)),
         Unread("pptp", (Proto.TCP,)),
         Unread("Q.931", (Proto.TCP,)),
         Unread("RAS", (Proto.UDP,)),
         Unread("sane", (Proto.TCP,)),
-        Unread("sip", (Proto.TCP, Proto.UDP), _with_data, 3600),
+        Unread("sip", (Proto.TCP, Proto.UDP), _sip),
         Unread("snmp", (Proto.UDP,)),
         Unread("tftp", (Proto.UDP,)),
     )
