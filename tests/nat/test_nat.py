@@ -3,15 +3,17 @@
 import pytest
 
 from netlab.addresses import InterfaceAddress
-from netlab.conntrack.entry import Status
+from netlab.conntrack.entry import Entry, Status
 from netlab.conntrack.text import line_of
 from netlab.conntrack.track import notrack
+from netlab.conntrack.tuples import tuple_of
 from netlab.hooks import HookState
 from netlab.names import CtState, DropReason, Hook, Priority, Verdict
 from netlab.nat.nat import PLACES, Nat
 from netlab.nat.ranges import Manip, NatRange
 from netlab.packet import Icmp, Packet, checksum
 from netlab.route_text import parse_route
+from netlab.skb import Skb
 from netlab.trace import Called
 from tests.nat.gateway import (
     C2,
@@ -234,10 +236,24 @@ def test_a_masqueraded_flow_that_leaves_elsewhere_is_dropped_once_and_begins_ane
     assert sent(gateway.inside(udp(C, S))).src == INSIDE
 
 
-def test_a_source_of_0_is_not_masqueraded() -> None:
+def test_the_routers_own_masqueraded_flow_that_leaves_elsewhere_is_dropped_though_nothing_was_changed() -> None:
     gateway = Gateway(Rule(POST, masquerade()))
-    gateway.host.receive("r0", udp("0.0.0.0", "255.255.255.255", 68, 67))
-    assert not any(entry.is_snat for entry in gateway.entries)
+    gateway.host.send(udp(OUTSIDE, S))
+    assert not gateway.entries[0].is_snat
+    gateway.host.fib.add(parse_route("10.0.2.2/32 dev r0"))
+    assert gateway.host.send(udp(OUTSIDE, S)).errno == "EPERM"
+    assert not gateway.entries
+
+
+def test_a_source_of_0_is_not_masqueraded() -> None:
+    gateway = Gateway()
+    skb = Skb(udp("0.0.0.0", S), 0)
+    flow = tuple_of(skb.packet)
+    assert flow is not None
+    skb.ct = Entry(flow, flow, 1)
+    skb.decision = gateway.host.fib.lookup(skb.packet.daddr)
+    assert gateway.nat.masquerade(skb, NatRange(), "r1") is Verdict.ACCEPT
+    assert not skb.ct.status
 
 
 def test_redirect_takes_the_first_address_of_the_interface() -> None:

@@ -209,6 +209,15 @@ def test_an_error_of_the_client_is_read_as_if_it_were_tcp(mtu: int, became: int)
     assert isinstance(out, Icmp) and out.mtu == became
 
 
+@pytest.mark.parametrize(("flags", "ack"), [("A", 5000), ("R", 5010)])
+def test_only_a_segment_with_the_ack_flag_acknowledges(flags: str, ack: int) -> None:
+    adjustment = SequenceAdjustment()
+    adjustment[Direction.ORIGINAL].grow(100, 10)
+    adjusted = adjustment.adjust(Packet.tcp(S, C, 21, 6000, flags, seq=7, ack=5010), Direction.REPLY)
+    assert adjusted is not None and is_whole(adjusted)
+    assert (segment(adjusted).seq, segment(adjusted).ack) == (7, ack)
+
+
 @given(st.lists(st.tuples(st.integers(0, 400), st.integers(-20, 20)), max_size=4), st.integers(0, WRAP - 1))
 def test_what_one_side_acknowledges_is_what_the_other_said(changes: list[tuple[int, int]], start: int) -> None:
     """Changes far enough apart, as commands are: what lies behind the latest is moved there and back."""
