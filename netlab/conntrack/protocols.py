@@ -66,7 +66,7 @@ class Protocols:
         segment = packet.l4
         if not isinstance(segment, Tcp) or self._checksum_is_wrong(packet, hook) or not well_formed(segment):
             return _INVALID
-        settings = self._tcp_settings()
+        settings = self.tcp_settings()
         if not entry.status & Status.CONFIRMED:
             entry.protocol = tcp.begin(segment, settings)
             if entry.protocol is None:
@@ -130,7 +130,8 @@ class Protocols:
         """Whether checksums are looked at: of what comes in, while nf_conntrack_checksum is on."""
         return hook is _PRE_ROUTING and bool(self._sysctls.get(_CHECKSUM))
 
-    def _tcp_settings(self) -> Settings:
+    def tcp_settings(self) -> Settings:
+        """What TCP's sysctls say now."""
         sysctls = self._sysctls
         if self._settings is None or self._settings_for != sysctls.version:
             lifetimes = {name: sysctls.get(sysctl) for name, sysctl in timeouts.TCP.items()}

@@ -44,9 +44,9 @@ class ConntrackTable:
     def __iter__(self) -> Iterator[Entry]:
         return (entry for flow, entry in self._entries.items() if flow is entry.original)
 
-    def find(self, flow: FlowTuple, now: float) -> Entry | None:
+    def find(self, flow: tuple[int, ...], now: float) -> Entry | None:
         """The entry with that tuple in either direction; one whose time is over is forgotten on the way."""
-        entry = self._entries.get(flow)
+        entry: Entry | None = self._entries.get(flow)  # type: ignore[call-overload]  # equal tuples are found
         if entry is not None and entry.expires <= now:
             self.remove(entry)
             return None

@@ -16,6 +16,7 @@ from netlab.conntrack.entry import Entry, Status
 from netlab.conntrack.events import KEPT, Event, Kind, Statistics
 from netlab.conntrack.expectations import LIFETIME, Expectation, ExpectationKey, Expectations
 from netlab.conntrack.ftp import HELPERS, Announcement, Partial
+from netlab.conntrack.ordinary import Ordinary
 from netlab.conntrack.protocols import Outcome, Protocols
 from netlab.conntrack.table import ConntrackTable, direction_of
 from netlab.conntrack.tcp_track import Mark, TcpTrack
@@ -70,6 +71,7 @@ class Conntrack:
         self._protocols = Protocols(host.sysctls)
         self.rewrite: Callable[[Packet, Announcement, Expectation], Packet | None] | None = None
         self._untold: set[Entry] = set()  # changed, and no listener was told yet
+        self._ordinary = Ordinary(self.table, self._protocols, host.wires.clock, self._untold)
         self._last_id = 0
         self._random = Random(host.name)
         self._by = ""
@@ -88,6 +90,8 @@ class Conntrack:
             return _ACCEPT  # it came over lo, and was met on its way out; or a rule said not to
         skb.ctstate, skb.about_untracked = _INVALID_STATE, False
         skb.summed = self._protocols.checks(state.hook)
+        if self._ordinary.take(packet, skb):
+            return _ACCEPT
         if packet.proto == _ICMP and (verdict := self._look_at_icmp(packet, skb, state.hook)) is not None:
             return verdict
         flow = tuple_of(packet)
