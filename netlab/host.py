@@ -12,8 +12,9 @@ ip_rcv, ip_rcv_finish, ip_local_deliver, ip_forward, ip_output and icmp_send of 
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from html import escape
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from netlab.addresses import InterfaceAddress
 from netlab.conntrack.ftp import choose
@@ -22,9 +23,6 @@ from netlab.hooks import HookFunction, Hooks, Registered, Walk, queue_number
 from netlab.icmp import Error
 from netlab.ip_input import IpInput
 from netlab.ip_output import IpOutput
-from netlab.iptables.extension import Variant
-from netlab.iptables.firewall import Firewall
-from netlab.iptables.sets import Sets
 from netlab.machine import LOOPBACK_MTU, Machine
 from netlab.names import Hook, NetlabError, Priority
 from netlab.nat.nat import Nat
@@ -37,6 +35,11 @@ from netlab.skb import Skb
 from netlab.sockets import Sockets
 from netlab.trace import Dropped, Trace
 from netlab.wires import Wires
+
+if TYPE_CHECKING:
+    from netlab.iptables.extension import Variant
+    from netlab.iptables.firewall import Firewall
+    from netlab.iptables.sets import Sets
 
 MIN_MTU: Final = 68  # bytes: every IPv4 link must carry that much (RFC 791)
 CURRENT: Final = (6, 18)
@@ -76,7 +79,7 @@ class Host(Machine):
         mtu: Mapping[str, int] | None = None,
         conntrack: str = "auto",
         iptables: str = "",
-        variant: Variant = "nft",
+        variant: "Variant" = "nft",
         kernel: tuple[int, int] = CURRENT,
         wires: Wires | None = None,
     ) -> None:
@@ -109,7 +112,7 @@ class Host(Machine):
         self._always_tracks = conntrack == "on"
         if self._always_tracks:
             self.track()
-        self.firewall = Firewall(self, self.hooks, track=self._track_for_rules, nat=self.nat, variant=variant)
+        self.variant = variant
         if iptables:
             self.firewall.restore(iptables)
         for socket in _several("listen", listen):
@@ -238,8 +241,20 @@ class Host(Machine):
             self._nat = Nat(self, tracker)
         return self._nat
 
+    @cached_property
+    def firewall(self) -> "Firewall":
+        """The rules of this host, and what they share. Its modules are many, and imported when it is first used."""
+        from netlab.iptables.firewall import Firewall
+
+        return Firewall(self, self.hooks, track=self._track_for_rules, nat=self.nat, variant=self.variant)
+
     @property
-    def sets(self) -> Sets:
+    def has_firewall(self) -> bool:
+        """Whether anybody has asked for its rules yet; before that there are none."""
+        return "firewall" in self.__dict__
+
+    @property
+    def sets(self) -> "Sets":
         """The sets of `ipset`, which rules can ask."""
         return self.firewall.sets
 

@@ -13,8 +13,6 @@ from netlab.addresses import InterfaceAddress
 from netlab.conntrack.command import conntrack
 from netlab.conntrack.options import Output
 from netlab.host import Host
-from netlab.iptables.command import command
-from netlab.iptables.set_command import ipset
 from netlab.names import NetlabError
 from netlab.route_text import delete_route, delete_rule, parse_route, parse_rule
 from netlab.routing import Fib
@@ -126,10 +124,22 @@ def _sysctl(host: Host, words: list[str]) -> Output:
     return Output("\n".join(f"{name} = {value}" for name, value in wanted))
 
 
+def _iptables(host: Host, words: list[str]) -> Output:
+    from netlab.iptables.command import command
+
+    return command(host.firewall, words)
+
+
+def _ipset(host: Host, words: list[str]) -> Output:
+    from netlab.iptables.set_command import ipset
+
+    return ipset(host, words[1:])
+
+
 _DOING: Final[dict[str, Callable[[Host, list[str]], Output]]] = {
     "conntrack": lambda host, words: conntrack(host, words[1:]),
     "ip": _ip,
-    "ipset": lambda host, words: ipset(host, words[1:]),
-    "iptables": lambda host, words: command(host.firewall, words),
+    "ipset": _ipset,
+    "iptables": _iptables,
     "sysctl": _sysctl,
 }

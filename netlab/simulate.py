@@ -1,13 +1,12 @@
 """A scenario in the simulated world."""
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from netlab.conntrack.text import line_of
 from netlab.conntrack.track import Conntrack
 from netlab.hooks import Answer, HookState
 from netlab.host import Host
-from netlab.iptables.extension import Variant
-from netlab.iptables.set_command import restore as restore_sets
 from netlab.iptables.words import RuleError
 from netlab.names import NetlabError
 from netlab.packet import Packet
@@ -17,8 +16,11 @@ from netlab.shell import run_command
 from netlab.topology import Network
 from netlab.trace import Ran, Trace
 
+if TYPE_CHECKING:
+    from netlab.iptables.extension import Variant
 
-def build(scenario: Scenario, variant: Variant = "nft") -> Network:
+
+def build(scenario: Scenario, variant: "Variant" = "nft") -> Network:
     """The scenario's hosts and links, before its first step; `variant` is the iptables that loads their rules.
 
     Raises:
@@ -51,6 +53,10 @@ def build(scenario: Scenario, variant: Variant = "nft") -> Network:
 
 def _load(scenario: Scenario, spec: HostSpec, host: Host) -> None:
     """Its sets first, which its rules may ask."""
+    if not (spec.ipsets or spec.iptables):
+        return
+    from netlab.iptables.set_command import restore as restore_sets
+
     for what, restore in (("ipsets", partial(restore_sets, host.sets)), ("iptables", host.firewall.restore)):
         try:
             if text := getattr(spec, what):
@@ -72,7 +78,7 @@ def _answering(answer: QueueAnswer) -> Program:
     return program
 
 
-def run(scenario: Scenario, variant: Variant = "nft") -> Trace:
+def run(scenario: Scenario, variant: "Variant" = "nft") -> Trace:
     """Take every step of the scenario, and return the journey.
 
     Raises:
@@ -87,10 +93,10 @@ def follow(net: Network, scenario: Scenario) -> Trace:
     for step in scenario.steps:
         trace.steps += take(net, step).steps
     for name, host in net.hosts.items():
-        trace.iptables = host.firewall.variant
+        trace.iptables = host.variant
         if host.conntrack:
             trace.conntrack[name] = _entries(host.conntrack)
-        if rules := host.firewall.save(counters=True):
+        if host.has_firewall and (rules := host.firewall.save(counters=True)):
             trace.counters[name] = rules.splitlines()
     return trace
 
