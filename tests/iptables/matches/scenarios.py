@@ -35,8 +35,12 @@ PATTERNS: Final[dict[str, str]] = {
     "{||| {!}--ct{orig|repl}src {network}}{||| {!}--ct{orig|repl}dst {network}}"
     f"{{||| {{!}}--ct{{orig|repl}}{{src|dst}}port {RANGE}}}"
     "{|| {!}--ctstatus {NONE|{+EXPECTED|SEEN_REPLY|ASSURED|CONFIRMED}}}"
-    "{||| {!}--ctexpire {0|60:2000000|0:20|400000:}} --ctdir {ORIGINAL|REPLY}",
+    "{||| {!}--ctexpire {0|45:2000000|0:20|400000:}} --ctdir {ORIGINAL|REPLY}",
     "limit": "-m limit --limit {1/hour|3/hour|5/day} --limit-burst {1|2|5|20}",
+    "hashlimit": "-m hashlimit --hashlimit-{upto|above} {1|3|20}/hour --hashlimit-burst {1|2|5|20}"
+    "{|| --hashlimit-mode {+srcip|srcport|dstip|dstport}} --hashlimit-name {one|two|three|four|five}"
+    "{|| --hashlimit-srcmask {0|8|24}}{|| --hashlimit-dstmask {0|16|24}}"
+    "{|| --hashlimit-htable-size {1|2} --hashlimit-htable-max {1|3}}",
     "statistic": "-m statistic --mode {nth {!}--every {1 --packet 0|2 --packet {0|1}|7 --packet {0|3|6}}"
     "|random {!}--probability {0|1}}",
     "addrtype": f"-m addrtype{{ {{!}}--src-type {{+{TYPES}}}|}} {{!}}--dst-type {{+{TYPES}}}{{limited}}",
