@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from netlab.conntrack.options import Output
-from netlab.iptables.set_members import SetError, members, number_up_to
+from netlab.iptables.set_members import Member, SetError, members, number_up_to
 from netlab.iptables.sets import LONGEST_NAME, TYPES, IpSet, Sets
 from netlab.iptables.words import Place
-from netlab.names import NetlabError
+from netlab.names import NetlabError, Proto
 
 VERSION: Final = "ipset v7.17"
 LONGEST_TIMEOUT: Final = 2147483  # seconds
@@ -190,16 +190,23 @@ def _create(sets: Sets, call: Call) -> Answer:
     return ("",)
 
 
+def _meant(chosen: IpSet, text: str, call: Call) -> Iterator[Member]:
+    """The members that are meant; of networks alone there may be exceptions."""
+    meant = members(chosen.type.name, text)
+    if "nomatch" in call.options and chosen.type.name != "hash:net":
+        raise SetError("Unknown argument: `nomatch'", status=2)
+    return meant
+
+
 def _add(sets: Sets, call: Call) -> Answer:
     name, text = call.arguments
     chosen = sets[name]
-    if "nomatch" in call.options and chosen.type.name != "hash:net":
-        raise SetError("Unknown argument: `nomatch'", status=2)
+    meant = _meant(chosen, text, call)
     comment = call.options.get("comment", "")
     if '"' in comment:
         raise SetError('Syntax error: " character is not permitted in comments')
     timeout, nomatch, exist = _timeout(call), "nomatch" in call.options, "exist" in call.flags
-    for member in members(chosen.type.name, text):
+    for member in meant:
         chosen.add(member, timeout=timeout, nomatch=nomatch, comment=comment, exist=exist)
     return ("",)
 
@@ -215,10 +222,15 @@ def _delete(sets: Sets, call: Call) -> Answer:
 def _test(sets: Sets, call: Call) -> Answer:
     name, text = call.arguments
     chosen = sets[name]
-    asked = list(members(chosen.type.name, text))
-    found = [chosen.find(member) for member in asked[:1]]
-    said = text if chosen.type.dimension == 1 else str(asked[0])
-    if all(one is not None and one.nomatch is ("nomatch" in call.options) for one in found):
+    asked = next(_meant(chosen, text, call))
+    where = f"in command test with set type {chosen.type.name} and family inet"
+    if "-" in text and chosen.type.name == "hash:net":
+        raise SetError(f"FROM-TO IP range is not allowed {where}")
+    if "-" in text.partition(":")[2] and asked.proto != Proto.ICMP:
+        raise SetError(f"FROM-TO port range is not allowed {where}")
+    found = chosen.find(asked)
+    said = text if chosen.type.dimension == 1 else str(asked)
+    if found is not None and found.nomatch is ("nomatch" in call.options):
         return "", f"Warning: {said} is in set {name}."
     return "", f"{said} is NOT in set {name}.", 1
 

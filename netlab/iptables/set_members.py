@@ -86,35 +86,36 @@ def members(kind: str, text: str) -> Iterator[Member]:
     """The members of a set of that type that a word means: `10.0.0.1`, `10.0.0.0/30`, `10.0.0.1-10.0.0.9`, and for
     hash:ip,port behind a comma `80`, `udp:53`, `tcp:80-90`, `icmp:echo-request`.
 
+    A network of length 0 can be said, and is no member of any set.
+
     Raises:
         SetError: it means none.
     """
     host, comma, ports = text.partition(",")
-    if kind != "hash:ip,port":
-        if comma:
-            raise SetError(f"Syntax error: Elem separator in {text}, but settype {kind} supports none.")
-        yield from _networks(host) if kind == "hash:net" else (Member(one) for one in _addresses(host))
-        return
-    if not comma:
+    if kind != "hash:ip,port" and comma:
+        raise SetError(f"Syntax error: Elem separator in {text}, but settype {kind} supports none.")
+    if kind == "hash:ip,port" and not comma:
         raise SetError(f"Syntax error: Second element is missing from {text}.")
-    proto, numbers = _ports(ports)
-    for address in _addresses(host):
-        yield from (Member(address, HOST, proto, number) for number in numbers)
+    proto, numbers = _ports(ports) if comma else (0, range(1))
+    low, high, length = _ends(host)
+    if not length:
+        return iter([Member(low, 0, proto, numbers[0])])
+    if kind == "hash:net":
+        networks = summarize_address_range(IPv4Address(low), IPv4Address(high))
+        return (Member(int(network.network_address), network.prefixlen) for network in networks)
+    return (Member(address, HOST, proto, number) for address in range(low, high + 1) for number in numbers)
 
 
-def _ends(text: str) -> tuple[int, int]:
-    """The first and the last address of a range, a network, or one address."""
+def _ends(text: str) -> tuple[int, int, int]:
+    """The first and the last address of a range, a network, or one address; and the prefix length, if it says one."""
     first, dash, last = text.partition("-")
     if dash:
         low, high = sorted((_address(first), _address(last)))
-        return low, high
-    host, slash, length = text.partition("/")
-    bits = number_up_to(length, HOST) if slash else HOST
-    if not bits:
-        raise SetError("The value of the CIDR parameter of the IP address is invalid")
-    mask = mask_of(bits)
-    low = _address(host) & mask
-    return low, low | ~mask & 0xFFFFFFFF
+        return low, high, HOST
+    host, slash, behind = text.partition("/")
+    length = number_up_to(behind, HOST) if slash else HOST
+    mask, address = mask_of(length), _address(host)
+    return (address & mask, address | ~mask & 0xFFFFFFFF, length) if length else (address, address, 0)
 
 
 def _address(text: str) -> int:
@@ -122,17 +123,6 @@ def _address(text: str) -> int:
         return parse_address(text)
     except NetlabError:
         raise SetError(f"Syntax error: cannot parse {text}: resolving to IPv4 address failed") from None
-
-
-def _addresses(text: str) -> range:
-    low, high = _ends(text)
-    return range(low, high + 1)
-
-
-def _networks(text: str) -> Iterator[Member]:
-    low, high = map(IPv4Address, _ends(text))
-    for network in summarize_address_range(low, high):
-        yield Member(int(network.network_address), network.prefixlen)
 
 
 def _ports(text: str) -> tuple[int, range]:

@@ -96,8 +96,7 @@ class IpSet:
             raise SetError("Timeout cannot be used: set was created without timeout support")
         if comment and not self.comment:
             raise SetError("Comment cannot be used: set was created without comment support")
-        if member.address == 0 and self.type.name != "hash:net":
-            raise SetError("Null-valued element, cannot be stored in a hash type of set")
+        self._check(member)
         if self.held(member):
             if not exist:
                 raise SetError("Element cannot be added to the set: it's already added")
@@ -112,12 +111,19 @@ class IpSet:
         """Take a member out; `exist`: if it is in.
 
         Raises:
-            SetError: it is not in.
+            SetError: it is not in, or cannot be.
         """
+        self._check(member)
         if self.held(member):
             del self.elements[member]
         elif not exist:
             raise SetError("Element cannot be deleted from the set: it's not added")
+
+    def _check(self, member: Member) -> None:
+        if member.address == 0 and self.type.name != "hash:net":
+            raise SetError("Null-valued element, cannot be stored in a hash type of set")
+        if not member.length:
+            raise SetError("The value of the CIDR parameter of the IP address is invalid")
 
     def held(self, member: Member) -> Element | None:
         """How that very member is held; None if it is not in, or no longer."""
@@ -188,6 +194,10 @@ class IpSet:
         return Member(member.address & mask_of(longest), longest)
 
     # ---------------------------------------------------------------- text
+
+    def made(self) -> tuple[object, ...]:
+        """What two sets must have in common for one to be as good as the other."""
+        return self.type, self.maxelem, self.timeout, self.comment
 
     def header(self) -> str:
         """What it was created with, as ipset prints it."""
@@ -282,7 +292,7 @@ class Sets:
         old = self._sets.get(made.name)
         if old is None:
             self._sets[made.name] = made
-        elif not exist or (old.type, old.maxelem, old.timeout) != (made.type, made.maxelem, made.timeout):
+        elif not exist or old.made() != made.made():
             raise SetError("Set cannot be created: set with the same name already exists")
 
     def destroy(self, name: str | None = None) -> None:
