@@ -147,13 +147,22 @@ class Hooks:
 
     def run(self, hook: Hook, skb: Skb, dev_in: str | None, dev_out: str | None, okfn: Callable[[Skb], None]) -> None:
         """Take the packet over the hook; where every function accepts it, `okfn` takes it on (the NF_HOOK macro)."""
-        state = _new(HookState, (hook, self.host, dev_in, dev_out, skb))
         if record := self.wires.record:
             passed = Passed(skb.number, self.host, hook, dev_in, dev_out, skb.packet)
             record(passed)
-            self._iterate(state, okfn, passed)
-            return
-        # Nobody reads the journey: what `_iterate` does for those who accept, without the writing.
+            self._iterate(_new(HookState, (hook, self.host, dev_in, dev_out, skb)), okfn, passed)
+        elif self.accept(hook, skb, dev_in, dev_out, okfn):
+            okfn(skb)
+
+    def accept(
+        self, hook: Hook, skb: Skb, dev_in: str | None, dev_out: str | None, okfn: Callable[[Skb], None]
+    ) -> bool:
+        """Whether every function accepts the packet, while nobody reads its journey.
+
+        What `_iterate` does for packets that are accepted, without the writing. Where a function says anything else,
+        that is done here, and `okfn` takes the packet on if it goes on after all.
+        """
+        state = _new(HookState, (hook, self.host, dev_in, dev_out, skb))
         for at, entry in enumerate(self._functions[hook]):
             try:
                 answer = entry.function(skb.packet, state)
@@ -166,12 +175,12 @@ class Hooks:
             if reply.verdict is _ACCEPTED:
                 if self._hands_on(hook, skb, reply.packet):
                     continue
-                return
+                return False
             walk = Walk(skb, hook, dev_in, dev_out, okfn, None, at)
             if self._obey(walk, entry, reply):
                 self._go_on(walk)
-            return
-        okfn(skb)
+            return False
+        return True
 
     def resume(self, walk: Walk, verdict: int, packet: Packet | None, why: str) -> None:
         """Go on with a packet that waited in a queue (`nf_reinject` in net/netfilter/nf_queue.c).

@@ -27,6 +27,7 @@ from netlab.machine import LOOPBACK_MTU, Machine
 from netlab.names import Hook, NetlabError, Priority
 from netlab.nat.nat import Nat
 from netlab.packet import MalformedPacket, Packet
+from netlab.passage import Passage
 from netlab.queue import NfQueue
 from netlab.route import MAIN
 from netlab.route_output import OutputDecision
@@ -107,6 +108,7 @@ class Host(Machine):
         self._output = IpOutput(self, self.hooks)
         self.sockets = Sockets(self, self._output)
         self._input = IpInput(self, self.hooks, self._output, self.sockets.deliver)
+        self._passage = Passage(self, self.hooks, self._input, self._output)
         if conntrack not in ("auto", "on"):
             raise NetlabError(f"conntrack: {conntrack!r} is neither 'auto' nor 'on'")
         self._always_tracks = conntrack == "on"
@@ -126,6 +128,8 @@ class Host(Machine):
         Raises:
             NetlabError: there is no such interface.
         """
+        if not self.wires.recording and self._passage.take(dev, packet):
+            return self.wires.unrecorded.trace
         self._known(dev)
         try:
             found = packet if isinstance(packet, Packet) else Packet.from_bytes(packet)

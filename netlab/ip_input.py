@@ -66,9 +66,9 @@ class IpInput:
         if packet.checksum is not None:
             self.host.drop(skb, DropReason.IP_CSUM, "the header checksum is wrong")
             return
-        self._hooks.run(_PRE_ROUTING, skb, dev, None, self._route)
+        self._hooks.run(_PRE_ROUTING, skb, dev, None, self.route)
 
-    def _route(self, skb: Skb) -> None:
+    def route(self, skb: Skb) -> None:
         """After PRE_ROUTING: what kind of packet is it (ip_rcv_finish)?"""
         if skb.looped:
             skb.unicast = skb.dev_in == "lo"  # else it is a broadcast of this host's own
@@ -78,7 +78,7 @@ class IpInput:
             return
         if skb.pieces and skb.packet.proto == Proto.TCP:
             _gather_tcp_header(skb)
-        found = self._decide(skb)
+        found = self.decide(skb)
         skb.decision = found.decision
         skb.unicast = found.kind in _UNICAST
         if record := self.host.wires.record:
@@ -101,9 +101,9 @@ class IpInput:
             self.host.drop(skb, found.reason, found.lock)
 
     def _options(self, skb: Skb, found: InputDecision) -> InputDecision | None:
-        return receive(self.host, skb, found, self._decide, self._output.report)
+        return receive(self.host, skb, found, self.decide, self._output.report)
 
-    def _decide(self, skb: Skb) -> InputDecision:
+    def decide(self, skb: Skb) -> InputDecision:
         """The input decision, remembered until routes or settings change."""
         fib, sysctls = self.host.fib, self.host.sysctls
         plan, version = self._remembered_for

@@ -126,13 +126,13 @@ class IpOutput:
             if is_multicast(skb.packet.daddr) and not skb.packet.ttl:
                 self.host.drop(skb, DropReason.NOT_SPECIFIED, "multicast with a ttl of 0 stays on its host")
                 return
-        self._hooks.run(_POST_ROUTING, skb, skb.dev_in, skb.dev_out, self._finish_output)
+        self._hooks.run(_POST_ROUTING, skb, skb.dev_in, skb.dev_out, self.finish)
 
     def _loop_back(self, skb: Skb) -> None:
         assert skb.dev_out is not None
         self.host.wires.carry(self.host, skb.dev_out, skb.packet, skb.number, looped=skb, to_all=True)
 
-    def _finish_output(self, skb: Skb) -> None:
+    def finish(self, skb: Skb) -> None:
         """Cut it to the interface's size if need be, and let it go (ip_finish_output)."""
         assert skb.decision is not None and skb.dev_out is not None
         packet, mtu = skb.packet, self.host.mtu_of(skb.dev_out, skb.decision.route)

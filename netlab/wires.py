@@ -41,6 +41,7 @@ class Wires:
     """The links of one small world, which runs until no frame is on its way.
 
     `record` takes an event, or is None while nobody wants to read the journey: then nothing is written down.
+    `unrecorded` is the step that is done then, `current` the trace of the one that is being done.
     """
 
     def __init__(self) -> None:
@@ -48,7 +49,7 @@ class Wires:
         self.peers: dict[tuple[str, str], End] = {}
         self.record: Callable[[Event], None] | None = None
         self.recording = True
-        self._nothing = Trace()
+        self.unrecorded = _Running(self, Trace())
         self.current: Trace | None = None
         self.pending: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self.slow: deque[Callable[[], None]] = deque()
@@ -110,7 +111,7 @@ class Wires:
         """
         if self.current is not None:
             return nullcontext(self.current)
-        return _Running(self, Trace([Step(title, *about)]) if self.recording else self._nothing)
+        return _Running(self, Trace([Step(title, *about)])) if self.recording else self.unrecorded
 
     def settle(self) -> None:
         """Deliver frames until none is on its way."""
@@ -127,14 +128,14 @@ class Wires:
 class _Running:
     """A step while it is done. A class of its own, since a generator takes three times as long to enter and leave."""
 
-    __slots__ = ("_trace", "_wires")
+    __slots__ = ("_wires", "trace")
 
     def __init__(self, wires: Wires, trace: Trace) -> None:
         self._wires = wires
-        self._trace = trace
+        self.trace = trace
 
     def __enter__(self) -> Trace:
-        wires, trace = self._wires, self._trace
+        wires, trace = self._wires, self.trace
         wires.current = trace
         wires.record = trace.steps[0].events.append if trace.steps else None
         wires.next_number = 0

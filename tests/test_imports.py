@@ -27,7 +27,7 @@ CORE_LAYERS = [
     {"iptables"},
     {"ip_output", "tcp_connection"},
     {"ip_input"},
-    {"sockets"},
+    {"passage", "sockets"},
     {"host"},
     {"topology"},
     {"shell"},
