@@ -194,7 +194,8 @@ class _Writer:
 
     def function(self, name: str, body: Sequence[str], says: str) -> None:
         """A function with that body."""
-        self.lines += [f"def {name}({PARAMETERS}):", f'    """{says}"""', *(f"    {line}" for line in body), "", ""]
+        shown = repr(says)[1:-1].replace('"', '\\"')  # a chain's name may hold anything, and must not become code
+        self.lines += [f"def {name}({PARAMETERS}):", f'    """{shown}"""', *(f"    {line}" for line in body), "", ""]
 
     def _indexed(self, chain: BoundChain, rules: Sequence[BoundRule], place: tuple[str, int]) -> Iterator[str]:
         field, mask = place
@@ -235,7 +236,8 @@ class _Writer:
             if not match.asks:
                 continue
             test = next(tests)
-            if type(match) in EXPRESSIONS:
+            # What nftables keeps otherwise than it is written, only the test knows.
+            if type(match) in EXPRESSIONS and not (isinstance(match, UdpMatch) and match != match.trimmed()):
                 yield from EXPRESSIONS[type(match)](match)
             else:
                 yield f"{self.named('test', test)}(packet, state)"

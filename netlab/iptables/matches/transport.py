@@ -21,12 +21,12 @@ Question = Callable[[bytes], bool]
 """Something to ask of a header."""
 
 
-def _kept(ports: Is[Span] | None) -> Is[Span] | None:
-    """Nothing of all ports, and of `! 0:1023` what it comes to, 1024:65535."""
+def _kept(ports: Is[Span] | None, native: bool) -> Is[Span] | None:
+    """Nothing of all ports; of `! 0:1023` nftables keeps what it comes to, 1024:65535."""
     if ports is None or ports.value == EVERY_PORT:
         return None
     low, high = ports.value
-    return Is(Span(high + 1, EVERY_PORT.high)) if ports.negated and not low and high else ports
+    return Is(Span(high + 1, EVERY_PORT.high)) if native and ports.negated and not low and high else ports
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,13 @@ class HeaderMatch(Match):
 
     def trimmed(self) -> Self:
         """As nftables keeps it, and iptables-save prints it: without the options that no packet could fail."""
-        return replace(self, sport=_kept(self.sport), dport=_kept(self.dport))
+        native = not self.only_module
+        return replace(self, sport=_kept(self.sport, native), dport=_kept(self.dport, native))
+
+    @property
+    def only_module(self) -> bool:
+        """Whether it asks for something that nftables has no instruction for."""
+        return False
 
     @property
     def blank(self) -> bool:
@@ -56,7 +62,7 @@ class HeaderMatch(Match):
     @property
     def needs_module(self) -> bool:
         """Whether iptables-nft, too, leaves it to the module."""
-        return self.blank
+        return self.blank or self.only_module
 
     def questions(self) -> Iterator[tuple[int, Question]]:
         """What to ask of a header, and how many of its bytes that takes."""
@@ -194,9 +200,9 @@ class TcpMatch(HeaderMatch):
     flags: Is[tuple[int, int]] | None = None
 
     def trimmed(self) -> Self:
-        """Without the options that no packet could fail, as iptables-nft sees it."""
-        flags = None if self.flags and not self.flags.value[0] else self.flags
-        return replace(super().trimmed(), flags=flags)
+        """Flags of which none is looked at are not kept either."""
+        kept = self.flags and (self.flags.value[0] or (self.only_module and self.flags.negated))
+        return replace(super().trimmed(), flags=self.flags if kept else None)
 
     @property
     def blank(self) -> bool:
@@ -204,9 +210,9 @@ class TcpMatch(HeaderMatch):
         return super().blank and self.flags in (None, Is((0, 0)))
 
     @property
-    def needs_module(self) -> bool:
+    def only_module(self) -> bool:
         """Options are looked for by the module alone."""
-        return self.blank or self.option is not None
+        return self.option is not None
 
     def questions(self) -> Iterator[tuple[int, Question]]:
         """What to ask of a header, and how many of its bytes that takes."""
