@@ -6,9 +6,11 @@ going back is as easy as going on, and a picture has nothing to work out.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, TypedDict
+from typing import Protocol, TypedDict
 
 from netlab.draw.places import LABELS, OF_HOOK, Place, edge_name, way
+from netlab.draw.rulewalk import CallStack
+from netlab.draw.telling import Fact, Said, capital, named, packet_fact, say_called, say_ruled, sentence
 from netlab.hooks import Registered
 from netlab.names import Hook, World
 from netlab.packet import Packet
@@ -30,8 +32,6 @@ from netlab.trace import (
     Sent,
     Trace,
 )
-
-Fact = tuple[str, str]
 
 
 class Stop(TypedDict):
@@ -121,16 +121,6 @@ def _key(event: Passed | Called) -> str:
     return f"{event.host} {event.hook}"
 
 
-class Said(NamedTuple):
-    """What is told of one event."""
-
-    title: str
-    story: str
-    facts: list[Fact]
-    verdict: str = ""
-    end: str = ""
-
-
 @dataclass(slots=True)
 class _Visit:
     """One packet's way over one host so far."""
@@ -146,7 +136,10 @@ class _Visit:
     lap: int = 1
     rail: str = ""
     function: int = -1
+    asking: bool = False
+    """The function is walking over rules, and has not answered yet."""
     waits: bool = False
+    rules: CallStack = field(default_factory=CallStack)
 
 
 class _Teller:
@@ -174,7 +167,7 @@ class _Teller:
             visit.lap += 1
         if isinstance(event, Received | Sent) and visit.place is not Place.LO:
             visit.labels[visit.place] = LABELS[visit.place][0], event.dev
-        self._walk_rail(event, visit)
+        self._walk_rail(event, visit, later)
         if isinstance(event, Passed):
             visit.entered += 1
             visit.accepted = event.verdict == "ACCEPT"
@@ -217,6 +210,8 @@ class _Teller:
                 return OF_HOOK[event.hook]
             case Routed():
                 return _LOOKUP_AFTER.get(visit.place, visit.place or Place.ROUTE_OUT)
+            case Ruled() | Logged() if visit.place:
+                return visit.place
         if visit.place is Place.LOCAL_IN and visit.accepted and not visit.waits:
             return Place.PROCESS
         if visit.place:
@@ -225,48 +220,59 @@ class _Teller:
         ahead = (OF_HOOK[one.hook] for one in later if isinstance(one, Passed | Called) and one.number == event.number)
         return next(ahead, Place.PROCESS)
 
-    def _walk_rail(self, event: Event, visit: _Visit) -> None:
+    def _walk_rail(self, event: Event, visit: _Visit, later: list[Event]) -> None:
         """Keep `rail`, `function` and `waits` of the visit, and the calls counted."""
         if isinstance(event, Passed | Called):
             rail = self.rails.get(_key(event))
             if isinstance(event, Passed) or not visit.rail:
-                visit.rail, visit.function = _key(event) if rail else "", -1
+                visit.rail, visit.function, visit.asking = _key(event) if rail else "", -1, False
             visit.waits = False
             if isinstance(event, Called) and rail:
-                visit.function = _position(rail["functions"], (event.priority, event.function), visit.function + 1)
+                self._step_to(event, visit, rail)
                 calls = self.calls[visit.rail]
                 calls[visit.function] = f"{calls[visit.function]} {event.verdict}".strip()
-                visit.waits = event.verdict == "QUEUE"
+                visit.asking, visit.waits = False, event.verdict == "QUEUE"
+        elif isinstance(event, Ruled) and visit.rail:
+            # The trace tells of rules before it tells what the function that walks over them answers.
+            walker = next((one for one in later if isinstance(one, Called) and _same_packet(one, event)), None)
+            if walker and _key(walker) == visit.rail:
+                self._step_to(walker, visit, self.rails[visit.rail])
+                visit.asking = True
         elif isinstance(event, Received | Emitted | Sent | Delivered | Routed):
-            visit.rail, visit.function, visit.waits = "", -1, False
+            visit.rail, visit.function, visit.asking, visit.waits = "", -1, False, False
+
+    @staticmethod
+    def _step_to(event: Called, visit: _Visit, rail: Rail) -> None:
+        if not visit.asking:
+            visit.function = _position(rail["functions"], (event.priority, event.function), visit.function + 1)
 
     def _say(self, event: Event, visit: _Visit, later: list[Event]) -> Said:
         match event:
             case Emitted():
-                return Said(f"Made by {event.by}", f"{_named(event.by)} makes the packet.", [_packet(event.packet)])
+                return Said(f"Made by {event.by}", f"{named(event.by)} makes the packet.", [packet_fact(event.packet)])
             case Received(dev="lo"):
                 story = (
                     "The packet leaves by lo, the loopback interface, and at once comes back in by it: a second lap."
                 )
-                return Said("Out by lo, and back in", story, [_packet(event.packet), ("in by", "lo")])
+                return Said("Out by lo, and back in", story, [packet_fact(event.packet), ("in by", "lo")])
             case Received():
                 story = f"A frame arrives on {event.dev}."
-                return Said(f"In by {event.dev}", story, [_packet(event.packet), ("in by", event.dev)])
+                return Said(f"In by {event.dev}", story, [packet_fact(event.packet), ("in by", event.dev)])
             case Passed():
                 return self._say_passed(event, later)
             case Called():
-                return _say_called(event)
+                return say_called(event)
             case Ruled():
-                return _say_ruled(event)
+                return say_ruled(event, visit.rules.follow(event))
             case Routed():
                 why = [("because" if not at else "", line) for at, line in enumerate(event.decision.why)]
                 story = f"The route lookup finds: {event.decision}."
-                return Said("Route lookup", story, [_packet(event.packet), ("route", str(event.decision)), *why])
+                return Said("Route lookup", story, [packet_fact(event.packet), ("route", str(event.decision)), *why])
             case Sent(dev="lo"):
                 story = "The packet leaves by lo, the loopback interface: what goes out there comes straight back in."
-                return Said("Out by lo", story, [_packet(event.packet), ("out by", "lo")])
+                return Said("Out by lo", story, [packet_fact(event.packet), ("out by", "lo")])
             case Sent():
-                facts = [_packet(event.packet), ("out by", event.dev)]
+                facts = [packet_fact(event.packet), ("out by", event.dev)]
                 facts += [("frame sent to", f"the hardware address of {event.next_hop}")] if event.next_hop else []
                 story = f"The packet leaves by {event.dev}" + (
                     f", in a frame for {event.next_hop}." if event.next_hop else "."
@@ -274,10 +280,10 @@ class _Teller:
                 return Said(f"Out by {event.dev}", story, facts, end="sent")
             case Delivered():
                 story = f"The packet has arrived: {event.socket} takes it."
-                facts = [_packet(event.packet), ("delivered to", event.socket)]
+                facts = [packet_fact(event.packet), ("delivered to", event.socket)]
                 return Said("Delivered", story, facts, end="delivered")
             case Dropped():
-                facts = [_packet(event.packet), ("drop reason", str(event.reason))]
+                facts = [packet_fact(event.packet), ("drop reason", str(event.reason))]
                 facts += [("because", event.why)] if event.why else []
                 story = f"The packet ends here: {event.why or event.reason}."
                 return Said("Dropped", story, facts, verdict="DROP", end="drop")
@@ -285,15 +291,15 @@ class _Teller:
                 facts = [("errno", event.errno)] + ([("because", event.why)] if event.why else [])
                 return Said("Send fails", f"The process that sent it is told {event.errno}.", facts)
             case Noted():
-                facts = [_packet(visit.packet)] if visit.packet else []
-                short = _capital(event.text) if len(event.text) < 40 else "Note"
-                return Said("In the queue" if visit.waits else short, _sentence(event.text), facts)
+                facts = [packet_fact(visit.packet)] if visit.packet else []
+                short = capital(event.text) if len(event.text) < 40 else "Note"
+                return Said("In the queue" if visit.waits else short, sentence(event.text), facts)
             case Logged():
                 return Said("Kernel log", f"The kernel logs: {event.line}", [("log", event.line)])
             case Ran():
                 return Said("A command", f"The command has run: {event}.", [("exit status", str(event.status))])
             case Aged():
-                return Said("Time passes", _sentence(str(event)), [])
+                return Said("Time passes", sentence(str(event)), [])
 
     def _changed_since(self, visit: _Visit, event: Event, said: Said, later: list[Event]) -> Said:
         """What is said, with what the kernel itself changed in the packet since the stop before."""
@@ -311,7 +317,7 @@ class _Teller:
         return said._replace(story=f"{said.story} On the way here it was changed, {', '.join(changes)}.", facts=facts)
 
     def _say_passed(self, event: Passed, later: list[Event]) -> Said:
-        facts = [_packet(event.packet), ("iptables chain", event.hook.chain)]
+        facts = [packet_fact(event.packet), ("iptables chain", event.hook.chain)]
         facts += [("in by", event.dev_in)] if event.dev_in else []
         facts += [("out by", event.dev_out)] if event.dev_out else []
         facts += [("conntrack", event.state)] if event.state else []
@@ -319,7 +325,7 @@ class _Teller:
         title = event.hook.name
         if calls:
             # The event's packet and verdict are those at the end of the hook: that is not yet told here.
-            facts[0] = _packet(calls[0].before)
+            facts[0] = packet_fact(calls[0].before)
             count = len(self.rails[_key(event)]["functions"]) if _key(event) in self.rails else len(calls)
             waiting = "one function waits" if count == 1 else f"{count} functions wait"
             return Said(title, f"The packet enters {title}, where {waiting} for it.", facts)
@@ -328,38 +334,6 @@ class _Teller:
         )
         return Said(title, story, facts, verdict=event.verdict)
 
-
-def _say_ruled(event: Ruled) -> Said:
-    place = f"table {event.table}, chain {event.chain}"
-    changes = [("changed", f"{name}: {old} → {new}") for name, old, new in event.before.diff(event.after)]
-    facts = [_packet(event.after), ("rule", event.text), *changes]
-    if event.rule is not None:
-        story = f"Rule {event.rule} of {place}, means the packet: {event.verdict}."
-        return Said(f"Rule {event.rule} of {event.chain}", story, facts, verdict=event.verdict)
-    if event.verdict == "RETURN":
-        story = f"No rule of {place}, has decided: back to the chain that jumped here."
-        return Said(f"End of {event.chain}", story, facts[:1])
-    story = f"No rule of {place}, has decided: its policy is {event.verdict}."
-    return Said(f"Policy of {event.chain}", story, facts[:1], verdict=event.verdict)
-
-
-def _say_called(event: Called) -> Said:
-    changes = [("changed", f"{name}: {old} → {new}") for name, old, new in event.before.diff(event.after)]
-    facts = [_packet(event.after), ("on", f"{event.hook}, priority {event.priority}"), *changes]
-    facts += [("note", event.note)] if event.note else []
-    changed = f" and changes {', '.join(text for _, text in changes)}" if changes else ""
-    story = f"{event.function} is called at priority {event.priority}{changed}. It answers {event.verdict}"
-    meaning = _MEANING.get(event.verdict)
-    end = "stolen" if event.verdict == "STOLEN" else ""
-    return Said(event.function, f"{story}: {meaning}." if meaning else f"{story}.", facts, event.verdict, end)
-
-
-_MEANING = {
-    "ACCEPT": "on to what comes next",
-    "DROP": "the end of the packet",
-    "STOLEN": "the function keeps the packet, nobody else sees it again",
-    "QUEUE": "the packet is to wait for a program in userspace",
-}
 
 _LOOKUP_AFTER: dict[Place | None, Place] = {
     None: Place.ROUTE_OUT,
@@ -385,25 +359,13 @@ def _calls_of(passed: Passed, later: list[Event]) -> list[Called]:
     return calls
 
 
+def _same_packet(one: Called, other: Ruled) -> bool:
+    return (one.number, one.host) == (other.number, other.host)
+
+
 def _position(functions: list[tuple[int, str]], function: tuple[int, str], after: int) -> int:
     """Where the function stands on its rail: behind the one before it, else (called again) wherever it is."""
     try:
         return functions.index(function, after)
     except ValueError:
         return functions.index(function)
-
-
-def _packet(packet: Packet | None) -> Fact:
-    return ("packet", str(packet or "bytes that are no packet"))
-
-
-def _named(by: str) -> str:
-    return _capital(by if by.startswith(("a ", "the ")) else f"the {by}" if by == "kernel" else by)
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _sentence(text: str) -> str:
-    return _capital(text) if text.endswith((".", "!", "?")) else f"{_capital(text)}."

@@ -175,7 +175,7 @@ function functionRail() {
       item.className = here ? "here" : verdicts.length ? "been" : "";
       if (here) item.setAttribute("aria-current", "step");
       else item.removeAttribute("aria-current");
-      item.querySelector(".calls").textContent = timesCalled(verdicts);
+      item.querySelector(".calls").textContent = here && !verdicts.length ? "is being called" : timesCalled(verdicts);
     });
     beside = pocket.hidden ? list.children[stop.function] : pocket;
     place();

@@ -1,4 +1,4 @@
-"""Connection tracking's widgets in Chromium: their buttons, by mouse and keyboard, and what axe thinks of them."""
+"""The widgets of connection tracking and of rules in Chromium: their buttons, by mouse and keyboard, and what axe thinks of them."""
 
 from collections.abc import Callable
 from itertools import count
@@ -8,7 +8,7 @@ import pytest
 
 from netlab.host import Host
 from netlab.packet import Packet
-from netlab.views import fill_table, follow_entry, turn_clock, walk_tcp
+from netlab.views import fill_table, follow_entry, turn_clock, walk_rules, walk_tcp
 from netlab.views.panel import Panel
 from tests.browser.conftest import picture, violations
 from tests.browser.test_widgets import LOOKS
@@ -19,8 +19,11 @@ Show = Callable[..., Any]
 QUERY = Packet.udp("10.0.1.2", "10.0.2.2", 5000, 53)
 
 
+FORWARDING = {"net.ipv4.ip_forward": 1}
+
+
 def router() -> Host:
-    sysctls = {"net.ipv4.ip_forward": 1, "net.netfilter.nf_conntrack_buckets": 4}
+    sysctls = FORWARDING | {"net.netfilter.nf_conntrack_buckets": 4}
     return Host("router", {"eth0": "10.0.1.1/24", "eth1": "10.0.2.1/24"}, sysctls=sysctls, conntrack="on")
 
 
@@ -38,8 +41,14 @@ def clock() -> Panel:
     return turn_clock(host)
 
 
+def rules() -> Panel:
+    text = "*filter\n:FORWARD DROP [0:0]\n:web - [0:0]\n-A FORWARD -j web\n-A web -p tcp -j ACCEPT\nCOMMIT\n"
+    host = Host("router", {"eth0": "10.0.1.1/24", "eth1": "10.0.2.1/24"}, sysctls=FORWARDING, iptables=text)
+    return walk_rules(host, ("eth0", QUERY))
+
+
 PRESSED = {"entry": (entry, "Forward"), "table": (table, "10 packets"), "clock": (clock, "+10 s"),
-           "tcp": (walk_tcp, "client: SYN")}  # fmt: skip
+           "tcp": (walk_tcp, "client: SYN"), "rules": (rules, "Forward")}  # fmt: skip
 
 
 @pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS.keys())
