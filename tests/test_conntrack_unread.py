@@ -116,6 +116,22 @@ def test_flows_carry_the_name_and_the_trace_says_that_nobody_reads() -> None:
     assert not host.conntrack.expectations
 
 
+def tunnel() -> list[PacketStep]:
+    """A tunnel in GRE, and between the same two hosts the control connection, which is refused."""
+    refused = Packet.tcp(S, C, 1723, 4000, "RA", ack=1)
+    return [
+        PacketStep("router", "r0", Packet.ip(C, S, 47, bytes(12)).to_bytes()),
+        PacketStep("router", "r0", Packet.tcp(C, S, 4000, 1723, "S").to_bytes()),
+        PacketStep("router", "r1", refused.to_bytes()),
+    ]
+
+
+def test_a_tunnel_ends_with_its_control_connection() -> None:
+    before, after = (simulate.run(Scenario({"router": SPEC}, steps=tuple(steps))) for steps in (tunnel()[:2], tunnel()))
+    assert [parse_line(line).original.proto for line in before.conntrack["router"]] == [47, Proto.TCP]
+    assert after.conntrack["router"] == []
+
+
 def test_amanda_complains_of_an_empty_answer() -> None:
     trace = simulate.run(Scenario({"router": SPEC}, steps=(asked("amanda", 9, b""), answered("amanda", 9, b""))))
     assert [event.line for event in trace.events if isinstance(event, Logged)] == ["amanda_help: skblen = 28"]
@@ -140,7 +156,7 @@ def test_refused(protocol: str, name: str, complaint: str) -> None:
 @pytest.mark.needs("iptables-nft")
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root sees drops")
 def test_the_kernel_does_the_same() -> None:
-    steps: list[PacketStep] = []
+    steps = tunnel()
     for name, one in UNREAD.items():
         for number, data in enumerate((b"", b"\0", bytes(30), b"\xff" * 30, b"a" * 30)):
             if Proto.TCP in one.protocols:

@@ -70,6 +70,8 @@ class ConntrackTable:
             self._entries.pop(flow, None)  # both may be the same
             if self._chains is not None:
                 self._unchain(flow)
+        if not own:
+            return  # it went with another one
         if self._sources is not None:
             self._leave_source(entry)
         self._count -= 1

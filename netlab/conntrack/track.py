@@ -381,6 +381,8 @@ class Conntrack:
         self._untold.discard(entry)
         self.expectations.forget(entry)
         self._tell(Kind.DESTROY, entry, self._by)
+        if isinstance(entry.helper, Unread):
+            entry.helper.end(entry, self.table, self.now)
 
     def _tell_of_expectation(self, kind: str, one: Expectation) -> None:
         self.expectation_events.append((self.now, kind, one))

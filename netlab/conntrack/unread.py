@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from netlab.conntrack.entry import Entry, Status
-from netlab.conntrack.tuples import Direction
+from netlab.conntrack.table import ConntrackTable
+from netlab.conntrack.tuples import GRE, Direction, FlowTuple
 from netlab.machine import Machine
 from netlab.names import CtState, Proto
 from netlab.packet import Packet, Tcp
@@ -43,6 +44,17 @@ def _nothing(packet: Packet, skb: Skb, entry: Entry, host: Machine) -> None:
     """All that the others do, they do with what they read."""
 
 
+def _calls(entry: Entry) -> tuple[FlowTuple, ...]:
+    """The tunnel that the control connection was about, in GRE: its keys are 0, since they are not read."""
+    ends = (entry.original, entry.reply)
+    return tuple(flow._replace(proto=GRE, sport=0, dport=0) for flow in ends)
+
+
+def _none(entry: Entry) -> tuple[FlowTuple, ...]:
+    """The others leave alone what they have foreseen."""
+    return ()
+
+
 class Unread(NamedTuple):
     """One of them.
 
@@ -50,17 +62,25 @@ class Unread(NamedTuple):
         name: by which rules call it.
         protocols: those of the flows that it reads.
         act: what it does with any packet.
+        siblings: the flows that end with its own (pptp_destroy_siblings).
     """
 
     name: str
     protocols: tuple[Proto, ...]
     act: Act = _nothing
+    siblings: Callable[[Entry], tuple[FlowTuple, ...]] = _none
 
     def listen(self, packet: Packet, skb: Skb, entry: Entry, host: Machine) -> None:
         """A packet of its flow comes by; with the first it is told that nobody reads."""
         if not entry.status & Status.CONFIRMED:
             host.note(skb, f"{self.name} helper: netlab does not read what is said, and foresees nothing")
         self.act(packet, skb, entry, host)
+
+    def end(self, entry: Entry, table: ConntrackTable, now: float) -> None:
+        """Its flow has left the table."""
+        for flow in self.siblings(entry):
+            if sibling := table.find(flow, now):
+                table.remove(sibling)
 
 
 UNREAD: Final = {
@@ -69,7 +89,7 @@ UNREAD: Final = {
         Unread("amanda", (Proto.UDP,), _amanda),
         Unread("irc", (Proto.TCP,)),
         Unread("netbios-ns", (Proto.UDP,)),
-        Unread("pptp", (Proto.TCP,)),
+        Unread("pptp", (Proto.TCP,), siblings=_calls),
         Unread("Q.931", (Proto.TCP,)),
         Unread("RAS", (Proto.UDP,)),
         Unread("sane", (Proto.TCP,)),

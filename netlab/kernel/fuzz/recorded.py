@@ -36,6 +36,7 @@ STRANGERS: Final = tuple(map(parse_address, ("8.8.8.8", "198.51.100.9", "203.0.1
 NEIGHBOURS: Final = tuple(map(parse_address, ("192.168.1.10", "192.168.1.20", "192.168.122.20")))
 EVERYBODY: Final = tuple(map(parse_address, ("255.255.255.255", "192.168.1.255", "203.0.113.255", "224.0.0.1")))
 OTHER_PORTS: Final = (7777, 9, 40000)
+AMANDA: Final = 10080  # its port
 FEW: Final = 4
 LISTEN: Final = (("udp", 53), ("udp", 68), ("udp", 137), ("udp", 7777))
 
@@ -111,6 +112,12 @@ class TalkOfRules(Talk):
             return PacketStep(HOST, None, self._dressed(packet.with_(src=source)).to_bytes())
         source = next(map(format_address, _hosts(rule, "-s")), format_address(random.choice(self._speakers[dev])))
         return PacketStep(HOST, dev, self._dressed(packet.with_(src=source)).to_bytes())
+
+    def _dressed(self, packet: Packet) -> Packet:
+        """Amanda's answers say something: the kernel logs few of its helper's complaints about empty ones."""
+        if packet.proto == Proto.UDP and packet.sport == AMANDA and not packet.payload[8:]:
+            packet = Packet.udp(packet.src, packet.dst, AMANDA, packet.dport or 0, b"data").with_(ttl=packet.ttl)
+        return super()._dressed(packet)
 
     def _meant(self, rule: str, said: Mapping[str, str]) -> Packet:
         """A packet of the protocol, to the ports, with the flags of which the rule speaks."""
