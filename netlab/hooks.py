@@ -29,12 +29,16 @@ VERDICT_MASK, QUEUE_BITS, QUEUE_BYPASS = 0xFF, 16, 0x8000
 
 
 class Reply(NamedTuple):
-    """What a function answered: its verdict, `number` with what the upper bits say, the packet, and what is wrong."""
+    """What a function answered: its verdict, `number` with what the upper bits say, the packet, and what is wrong.
+
+    `frees`: where it drops a packet it does so itself, as the chains of nft do (NF_DROP_REASON), and says why.
+    """
 
     verdict: Verdict
     number: int
     packet: Packet
     note: str = ""
+    frees: bool = False
 
 
 Answer = Verdict | int | tuple[Verdict | int, Packet] | Reply
@@ -80,6 +84,7 @@ class Walk:
     passed: Passed | None
     at: int = 0
     repeats: int = 0
+    waited: bool = False  # in a queue; who drops the packet afterwards does not say why (nf_reinject)
 
 
 class Hooks:
@@ -190,6 +195,7 @@ class Hooks:
         `why` is what to say of a DROP.
         """
         meaning = Verdict(verdict & VERDICT_MASK)
+        walk.waited = True
         if not self._take_over(walk, meaning, packet or walk.skb.packet):
             return
         if meaning is Verdict.ACCEPT:
@@ -225,7 +231,7 @@ class Hooks:
             entry, packet = functions[at], skb.packet
             reply = _call(entry, packet, state)
             if record:
-                verdict, _, after, note = reply or (_ACCEPTED, 0, packet, "")
+                verdict, _, after, note, _ = reply or (_ACCEPTED, 0, packet, "", False)
                 who = skb.number, host, hook, entry.priority, entry.name
                 record(_new(Called, (*who, _NAMES[verdict], packet, after, note)))
             if reply is None:
@@ -255,7 +261,8 @@ class Hooks:
             return True
         if verdict is Verdict.DROP:
             why = reply.note or f"{entry.name} on {walk.hook} returned DROP"
-            self._end(walk, Verdict.DROP, DropReason.NETFILTER_DROP, why)
+            silent = walk.waited and not reply.frees
+            self._end(walk, Verdict.DROP, DropReason.NOT_SPECIFIED if silent else DropReason.NETFILTER_DROP, why)
         elif verdict is Verdict.STOLEN:
             self._leave(walk, Verdict.STOLEN)
         elif verdict is Verdict.QUEUE:

@@ -165,10 +165,15 @@ class Firewall:
         wires, run = self.host.wires, cache(lambda: program().entry(chain))
         # What other chains change in a packet is no reason to look its route up again: they change it in place.
         in_place = chain.table != ROUTED_AGAIN or chain.chain.hook is not Hook.LOCAL_OUT
+        frees = self.variant == "nft"
 
         def function(packet: Packet, state: HookState) -> Answer:
             skb = state.skb
-            answer = walk(chain, packet, state, wires.record) if wires.record else run()(packet, state)
+            answer: Answer
+            if wires.record:
+                answer = walk(chain, packet, state, wires.record)._replace(frees=frees)
+            else:
+                answer = run()(packet, state)
             if in_place or skb.packet is packet:
                 return answer
             after, skb.packet = skb.packet, packet

@@ -13,6 +13,7 @@ from typing import Any
 from netlab.conntrack.text import Line, parse_line
 from netlab.conntrack.tuples import FlowTuple
 from netlab.kernel.ports import Ports
+from netlab.names import DropReason
 from netlab.packet import Icmp, Packet, Tcp
 from netlab.trace import UNKNOWN
 
@@ -27,7 +28,10 @@ Json = Mapping[str, Any]
 # - a connection's timeout, which in the kernel runs on while the scenario is under way (`_same_entry`);
 # - ports and echo ids that NAT chooses at random: they must be of the right class, and the same to the end (`Ports`);
 # - what rules of a table have counted in which one rule lets chance decide (`_by_table`);
+# - whether what was lost in a queue was refused there, by the program or by nobody listening (`_lost_in_queues`);
+# - the text of rules that iptables-legacy prints: netlab writes as iptables-nft does (`_without_text`);
 # - lines of LOG rules, which a namespace keeps to itself unless the whole machine says otherwise (`_known_lines`).
+_WAYS_TO_LOSE, _LOST = frozenset({"DROP", "QUEUE"}), "DROP or QUEUE"
 _TIMEOUTS_APART = 2  # seconds
 _TIMESTAMP_REPLY = 14
 _TIMESTAMP_OPTION = 68
@@ -85,11 +89,12 @@ def compare(simulator: Json, kernel: Json, *, late: float = 0) -> Comparison:
     `late`: so many seconds the kernel has taken longer than the scenario says, and its timeouts have run on.
     """
     result = Comparison()
-    ports = _chosen_ports(simulator, kernel)
-    kernel = _with_ports(kernel, ports) if ports else kernel
-    for number, (left, right) in enumerate(zip(canonical(simulator), canonical(kernel), strict=True)):
+    ports, translated = _with_ports(simulator, kernel)
+    real = list(canonical(kernel))
+    steps = zip(canonical(simulator), real, canonical(translated) if ports else real, strict=True)
+    for number, (left, as_it_is, right) in enumerate(steps):
         for what, mine in left.items():
-            theirs = right[what]
+            theirs = _nearest(mine, as_it_is[what], right[what])
             if UNKNOWN in (mine, theirs):
                 result.unknown += 1
             elif mine != theirs and not (what == "path" and _agree_but_for_unknown(mine, theirs, result)):
@@ -106,36 +111,38 @@ def compare(simulator: Json, kernel: Json, *, late: float = 0) -> Comparison:
         mine, theirs = _known_lines(simulator["log"].get(host, []), kernel["log"].get(host, []), result)
         if mine != theirs:
             result.differences += _explain(last, f"log of {host}", mine, theirs)
+    as_counted = _without_text if kernel.get("iptables") == "legacy" else list
     for host in sorted({*simulator.get("counters", {}), *kernel.get("counters", {})}):
         left, right = (_by_table(world.get("counters", {}).get(host, ())) for world in (simulator, kernel))
         for table in sorted({*left, *right}):
             mine, theirs = left.get(table, []), right.get(table, [])
             if any(_BY_CHANCE.search(line) for line in theirs):
                 result.unknown += 1
-            elif mine != theirs:
-                result.differences += _explain(last, f"rules of {host}, {table}", mine, theirs)
+            elif as_counted(mine) != as_counted(theirs):
+                result.differences += _explain(last, f"rules of {host}, {table}", as_counted(mine), as_counted(theirs))
     return result
 
 
-def _chosen_ports(simulator: Json, kernel: Json) -> Ports:
-    """What NAT has chosen at random in the two worlds."""
+def _with_ports(simulator: Json, kernel: Json) -> tuple[Ports, Json]:
+    """What NAT has chosen at random in the two worlds, and the kernel's trace with the simulator's choices."""
     rules = (line for world in (simulator, kernel) for lines in world.get("counters", {}).values() for line in lines)
     ports = Ports("\n".join(rules))
+    steps = []
     for left, right in zip(simulator["steps"], kernel["steps"], strict=True):
         ports.learn(left["path"], right["path"])
-    return ports
-
-
-def _with_ports(trace: Json, ports: Ports) -> Json:
-    """The kernel's trace with the simulator's ports."""
-    steps = []
-    for step in trace["steps"]:
         out = [
             frame | {"hex": ports.simulated_packet(Packet.from_bytes(bytes.fromhex(frame["hex"]))).to_bytes().hex()}
-            for frame in step["out"]
+            for frame in (right["out"] if ports else ())
         ]
-        steps.append({**step, "path": ports.simulated_rows(step["path"]), "out": out})
-    return {**trace, "steps": steps}
+        steps.append({**right, "path": ports.simulated_rows(right["path"]), "out": out} if ports else right)
+    return ports, {**kernel, "steps": steps}
+
+
+def _nearest(mine: Any, as_it_is: Any, translated: Any) -> Any:
+    """The kernel's with the simulator's ports; what agrees as it is has not been through translation yet."""
+    if not isinstance(mine, list) or len(mine) != len(as_it_is):
+        return translated
+    return [raw if raw == one else other for one, raw, other in zip(mine, as_it_is, translated, strict=True)]
 
 
 def _by_table(lines: Iterable[str]) -> dict[str, list[str]]:
@@ -146,6 +153,11 @@ def _by_table(lines: Iterable[str]) -> dict[str, list[str]]:
         name = line if line.startswith("*") else name
         tables.setdefault(name, []).append(line)
     return tables
+
+
+def _without_text(lines: list[str]) -> list[str]:
+    """Those lines, of a rule its counters and its chain only."""
+    return [" ".join(line.split()[:3]) if line.startswith("[") else line for line in lines]
 
 
 def _known_lines(mine: list[str], theirs: list[str], result: Comparison) -> tuple[list[str], list[str]]:
@@ -206,7 +218,7 @@ def canonical(trace: Json) -> Iterator[dict[str, Any]]:
     isn: dict[tuple[Any, ...], int] = {}
     for step in trace["steps"]:
         gone = _repeated_redirects(step["path"], bounced)
-        path = [row for row in step["path"] if row["packet"] not in gone]
+        path = [row for row in _lost_in_queues(step) if row["packet"] not in gone]
         # A host's own packets, by the addresses that they leave each hook with: translation may change these.
         own = {row["packet"] for row in path if row["hook"] == "LOCAL_OUT"}
         made = {(row["src"], row["dst"]) for row in path if row["packet"] in own}
@@ -225,6 +237,16 @@ def canonical(trace: Json) -> Iterator[dict[str, Any]]:
             "dropped": _sorted(_renumbered(step["dropped"], numbers, gone)),
             "delivered": _sorted(_renumbered(step["delivered"], numbers, gone)),
         }
+
+
+def _lost_in_queues(step: Json) -> list[Json]:
+    """The step's path, with one word for how what was dropped without a reason was lost in a hook."""
+    drops = () if step["dropped"] == UNKNOWN else step["dropped"]
+    lost = {(drop["packet"], drop["host"]) for drop in drops if drop["reason"] == DropReason.NOT_SPECIFIED.name}
+    return [
+        row | {"verdict": _LOST} if row["verdict"] in _WAYS_TO_LOSE and (row["packet"], row["host"]) in lost else row
+        for row in step["path"]
+    ]
 
 
 def _renumbered(items: Any, numbers: dict[int, int], gone: Iterable[int] = ()) -> Any:

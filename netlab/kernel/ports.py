@@ -3,11 +3,12 @@
 Only what may differ is taken for such a choice. Where a source's port had to change, both worlds have left it, for
 ports of the same class: below 512, below 1024, or above (nf_nat_l4proto_unique_tuple in net/netfilter/nf_nat_core.c).
 Where the rules name a range, both have taken a port out of it; and what a rule names alone is no range. A pair that has
-been seen once holds for that flow to the end, in both directions, so a port taken twice shows.
+been seen once holds for that flow to the end, in both directions, so a port taken twice shows; but where the packet
+for which it was taken was lost before its flow was confirmed, the next one takes another.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from netlab.addresses import format_address
@@ -20,6 +21,7 @@ Row = Mapping[str, Any]
 
 _RANGE = re.compile(r"--to-(?:source|destination) \S*?:(\d+)(?:-(\d+))?|--to-ports (\d+)(?:-(\d+))?")
 _AT_RANDOM = re.compile(r"--random\b")
+_CONFIRMING: Final = frozenset({"LOCAL_IN", "POST_ROUTING"})
 _CHECKSUM_AT: Final = {Proto.TCP: 16, Proto.UDP: 6, Proto.ICMP: 2}
 
 
@@ -49,14 +51,18 @@ class Ports:
         self._at_random = _AT_RANDOM.search(rules) is not None
         self._simulated: dict[Flow, Flow] = {}
         self._real: dict[Flow, Flow] = {}
+        self._lost: list[Flow] = []  # those whose first packet was lost in the step before
 
     def __bool__(self) -> bool:
         """Whether any port differs."""
         return bool(self._real)
 
-    def learn(self, simulated: Iterable[Row], real: Iterable[Row]) -> None:
+    def learn(self, simulated: Sequence[Row], real: Sequence[Row]) -> None:
         """Take note of the choices that the paths of one step show, in the simulator and in the kernel."""
+        for flow in self._lost:
+            self._forget(flow)
         before: dict[tuple[int, str], Flow] = {}
+        chosen: dict[Flow, int] = {}
         for mine, theirs in zip(simulated, real, strict=False):
             one, other = _flow_of(mine), _flow_of(theirs)
             if one is None or other is None or mine["hook"] != theirs["hook"]:
@@ -64,12 +70,26 @@ class Ports:
             place = mine["packet"], mine["host"]
             if one != other and self._simulated.get(other) != one and self._may_differ(one, other, before.get(place)):
                 self._pair(one, other)
+                chosen[one] = mine["packet"]
             before[place] = one
+        confirmed = {row["packet"] for row in simulated if row["hook"] in _CONFIRMING and row["verdict"] == "ACCEPT"}
+        self._lost = [flow for flow, packet in chosen.items() if packet not in confirmed]
 
     def _pair(self, one: Flow, other: Flow) -> None:
-        for mine, theirs in ((one, other), (one.reversed, other.reversed)):
-            if mine not in self._real and theirs not in self._simulated:
-                self._real[mine], self._simulated[theirs] = theirs, mine
+        if one in self._real or other in self._simulated:
+            return
+        # Where answers look like what they answer: what comes in is taken for an answer, what is seen first is none.
+        ways = (one, other), (one.reversed, other.reversed)
+        for mine, theirs in reversed(ways):
+            self._real.setdefault(mine, theirs)
+        for mine, theirs in ways:
+            self._simulated.setdefault(theirs, mine)
+
+    def _forget(self, flow: Flow) -> None:
+        for mine in (flow, flow.reversed):
+            if theirs := self._real.pop(mine, None):
+                self._simulated.pop(theirs, None)
+                self._simulated.pop(theirs.reversed, None)
 
     def _may_differ(self, one: Flow, other: Flow, before: Flow | None) -> bool:
         if (one.proto, one.src, one.dst) != (other.proto, other.src, other.dst):
@@ -122,7 +142,8 @@ class Ports:
 
     def simulated_entry(self, line: Line) -> Line:
         """An entry of the kernel's with the simulator's ports."""
-        return line.with_(original=self._simulated_tuple(line.original), reply=self._simulated_tuple(line.reply))
+        sent = self._simulated_tuple(_turned(line.reply))
+        return line.with_(original=self._simulated_tuple(line.original), reply=_turned(sent))
 
     def _simulated_tuple(self, flow: FlowTuple) -> FlowTuple:
         proto, icmp = flow.proto, flow.proto == Proto.ICMP
@@ -138,6 +159,12 @@ def _other(flow: Flow, there: Mapping[Flow, Flow], back: Mapping[Flow, Flow]) ->
     while flow in back:
         flow = back[flow]
     return flow
+
+
+def _turned(flow: FlowTuple) -> FlowTuple:
+    """The tuple with its ends exchanged; what else there is stays as it is (of ICMP the id, type and code)."""
+    flow = flow._replace(saddr=flow.daddr, daddr=flow.saddr)
+    return flow if flow.proto == Proto.ICMP else flow._replace(sport=flow.dport, dport=flow.sport)
 
 
 def _class_of(port: int) -> int:

@@ -74,8 +74,7 @@ class Recorder:
     (like "tcp/80") by host, `peers` the other end (like "server:eth0") of interfaces on links, `tracked` the hosts that
     track connections whatever their rules say, `ruled` those with rules, which may switch that on. `undecided` is the
     verdict of a hook that a packet was neither seen to leave nor dropped in; `sees_states`: the events tell of
-    connection tracking. `refused` counts the packets that programs listening to queues have answered DROP, and that
-    have not been seen to be dropped.
+    connection tracking.
     """
 
     hosts: Mapping[int, str]
@@ -86,12 +85,12 @@ class Recorder:
     ruled: frozenset[str]
     undecided: str
     sees_states: bool = True
-    refused: int = 0
     events: list[TraceEvent] = field(default_factory=list)
     received: list[Datagram] = field(default_factory=list)
     _last: dict[int, Passed] = field(default_factory=dict)  # the hook a buffer was in last
     _tracks: dict[int, bool | None] = field(default_factory=dict)  # whether the host tracked when it came in there
     _met: set[int] = field(default_factory=set)  # the buffers that have been past conntrack there
+    _waited: set[int] = field(default_factory=set)  # the buffers that programs had to answer for there
     _leaving: dict[tuple[str, str, Identity], dict[Bytes, Passed]] = field(default_factory=dict)  # by way out
     _gone: set[tuple[str, str, Identity, Bytes]] = field(default_factory=set)  # of those, what has been seen outside
     _flying: dict[tuple[Identity, int], int] = field(default_factory=dict)  # the numbers of those, by what they are
@@ -150,6 +149,10 @@ class Recorder:
             None,
         )
 
+    def queues_are_answered(self) -> None:
+        """To be called before programs answer for what waits in queues: that has entered a hook and is there still."""
+        self._waited.update(skb for skb, passed in self._last.items() if passed.verdict == self.undecided)
+
     def awaits(self, places: Container[tuple[str, str]]) -> bool:
         """Whether something is on its way out by one of these (host, interface) and neither left nor was dropped.
 
@@ -188,7 +191,10 @@ class Recorder:
             self._state(event) if event.tracking else None,
         )
         self._tracks[event.skb] = self._tracking(host) if event.tracks is None else event.tracks
-        if host in self.ruled and event.hook in (Hook.PRE_ROUTING, Hook.LOCAL_OUT):
+        begins = event.hook in (Hook.PRE_ROUTING, Hook.LOCAL_OUT)
+        if begins:
+            self._waited.discard(event.skb)
+        if begins and host in self.ruled:
             self._met.discard(event.skb)
         else:
             self._met.add(event.skb)
@@ -264,15 +270,9 @@ class Recorder:
             # Who cuts a packet up that came in pieces uses its buffer for the first of them.
             cut = as_packet(event.data).is_fragment and as_packet(event.data).frag != passed.packet.frag
             number = self._dropped_piece(host, event.data) if cut else passed.number
-            # Conntrack confirms behind the last probe, so even what left a hook may be dropped by one of its functions.
-            if event.text == DropReason.NETFILTER_DROP:
+            if (verdict := self._verdict_of_drop(event, passed)) is not None:
                 passed.packet, passed.state = as_packet(event.data), self._state_when_dropped(event, passed)
-                passed.verdict = Verdict.DROP.name
-            elif event.text == DropReason.NOT_SPECIFIED and passed.verdict == self.undecided and host in self.ruled:
-                # Whoever listens to the queue has answered so, or nobody does.
-                passed.verdict = (Verdict.DROP if self.refused else Verdict.QUEUE).name
-                self.refused = max(0, self.refused - 1)
-                passed.packet, passed.state = as_packet(event.data), self._state_when_dropped(event, passed)
+                passed.verdict = verdict
         elif self._was_kept(host, as_packet(event.data)):
             return
         else:
@@ -284,6 +284,18 @@ class Recorder:
             except MalformedPacket:
                 packet = None
         self.events.append(Dropped(number, host, event.text, packet))
+
+    def _verdict_of_drop(self, event: Event, passed: Passed) -> str | None:
+        """What a hook must have said of a packet that was dropped in it; None where it was dropped behind the hook."""
+        if event.text == DropReason.NETFILTER_DROP:
+            return Verdict.DROP.name
+        if event.text != DropReason.NOT_SPECIFIED or passed.host not in self.ruled:
+            return None
+        # Conntrack confirms behind the last probe. What has waited it drops without a reason, as sockets do.
+        waited = event.skb in self._waited
+        if passed.verdict == self.undecided:
+            return (Verdict.DROP if waited else Verdict.QUEUE).name
+        return UNKNOWN if waited and passed.hook in (Hook.LOCAL_IN, Hook.POST_ROUTING) else None
 
     def _dropped_piece(self, host: str, data: bytes) -> int:
         """The number of what was never seen as a whole: a fragment made on the way out, or what no hook was shown."""

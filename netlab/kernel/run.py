@@ -262,8 +262,8 @@ class _Run:
             recorder.add(events)
             recorder.add_frames(frames)
             recorder.received += received
+            recorder.queues_are_answered()
             answered = [answer for queues in self.queues for answer in queues.serve()]
-            recorder.refused += answered.count(Verdict.DROP)
             if events or frames or received or answered or (self.peers and self.network.neighbours.give_up()):
                 quiet = self.quiet
             elif self.probes.sees_drops and recorder.awaits(self.peers):

@@ -10,7 +10,7 @@ from netlab.conntrack.track import Conntrack
 from netlab.conntrack.tuples import FlowTuple, tuple_of
 from netlab.hooks import HookState
 from netlab.iptables.extension import HotDrop, Rules, Test, match
-from netlab.iptables.matches.conntrack import TrackingMatch
+from netlab.iptables.matches.conntrack import TrackingMatch, flow_of
 from netlab.iptables.option import Is, Kind, Option, address_and_mask, number, prefix_length
 from netlab.machine import TICK
 from netlab.names import NetlabError, TcpState
@@ -150,7 +150,7 @@ class Connections:
 
 def _flow_of(packet: Packet, state: HookState, tracker: Conntrack) -> tuple[Entry | None, FlowTuple]:
     """The flow that a packet counts for; what is INVALID counts by its own two ends."""
-    entry = state.skb.ct
+    entry = flow_of(state.skb)
     if entry is not None:
         return entry, entry.original
     own = tuple_of(packet)

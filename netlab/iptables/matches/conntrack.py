@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from netlab.addresses import format_address, mask_of
 from netlab.conntrack.entry import Entry, Status
-from netlab.conntrack.tuples import Direction
+from netlab.conntrack.tuples import Direction, FlowTuple
 from netlab.hooks import HookState
 from netlab.iptables.extension import Match, Rules, Test, given, match
 from netlab.iptables.option import (
@@ -35,6 +35,17 @@ EntryTest = Callable[[Entry, Skb], bool]
 """Something to ask of a packet's flow."""
 
 
+TEMPLATE: Final = Entry(FlowTuple(0, 0, 0, 0, 0), FlowTuple(0, 0, 0, 0, 0), 0)
+"""What stands for the flow of a packet between a rule's CT and conntrack: all noughts, yet NEW and CONFIRMED."""
+TEMPLATE.status = Status.CONFIRMED
+
+
+def flow_of(skb: Skb) -> Entry | None:
+    """The packet's flow as rules see it."""
+    entry = skb.ct
+    return TEMPLATE if entry is None and skb.ctstate is None and skb.helper is not None else entry
+
+
 class TrackingMatch(Match):
     """Has connections tracked."""
 
@@ -51,10 +62,10 @@ def state_test(states: Is[tuple[str, ...]]) -> Callable[[Skb], bool]:
     negated = states.negated
 
     def test(skb: Skb) -> bool:
-        entry = skb.ct
+        entry = flow_of(skb)
         state = CtState.UNTRACKED if skb.ctstate is CtState.UNTRACKED else CtState.INVALID
         if entry is not None:
-            state = skb.ctstate or state
+            state = skb.ctstate or CtState.NEW
             if entry.status & translated:
                 return not negated
         return (state in plain) is not negated
@@ -168,7 +179,7 @@ class ConntrackMatch(TrackingMatch):
             skb = state.skb
             if in_state and not in_state(skb):
                 return False
-            entry = skb.ct
+            entry = flow_of(skb)
             if entry is None:
                 return in_state is not None
             return all(one(entry, skb) for one in tests)
@@ -178,7 +189,7 @@ class ConntrackMatch(TrackingMatch):
     def _entry_tests(self, rules: Rules) -> Iterator[EntryTest]:
         if self.direction is not None:
             wanted = self.direction
-            yield lambda _, skb: skb.direction is wanted
+            yield lambda _, skb: (skb.direction or Direction.ORIGINAL) is wanted
         for field, direction in (("orig", Direction.ORIGINAL), ("repl", Direction.REPLY)):
             for side, end in (("src", "saddr"), ("dst", "daddr")):
                 if network := getattr(self, field + side):
@@ -247,7 +258,7 @@ class ConnmarkMatch(TrackingMatch):
         (value, mask), negated = self.mark
 
         def test(packet: Packet, state: HookState) -> bool:
-            entry = state.skb.ct
+            entry = flow_of(state.skb)
             return entry is not None and (entry.mark & mask == value) is not negated
 
         return test

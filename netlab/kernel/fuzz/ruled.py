@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from random import Random
+from typing import Final
 
 from netlab.addresses import InterfaceAddress
 from netlab.kernel.fuzz.answers import Talk
@@ -11,7 +12,10 @@ from netlab.names import NetlabError, Verdict
 from netlab.scenario import HostSpec, QueueAnswer, Scenario
 from netlab.simulate import build
 
-QUEUES = {0: QueueAnswer(Verdict.ACCEPT), 5: QueueAnswer(Verdict.DROP)}
+IN_TIME: Final = 40
+"""Packets, where each waits for ticks of the kernel's clock: a second later a host may be sent one more error."""
+
+QUEUES: Final = {0: QueueAnswer(Verdict.ACCEPT), 5: QueueAnswer(Verdict.DROP)}
 
 
 def ruled(random: Random, features: Features, packets: int) -> Scenario:
@@ -31,6 +35,8 @@ def ruled(random: Random, features: Features, packets: int) -> Scenario:
         ipsets=random_sets(ground) if "-set " in ruleset else "",
         queues=QUEUES if "NFQUEUE" in ruleset else {},
     )
+    if "connlimit" in ruleset:
+        packets = min(packets, IN_TIME)
     scenario = Scenario({HOST: spec})
     return replace(scenario, steps=tuple(Talk(random, scenario, {HOST: ground}).steps(packets)))
 
