@@ -11,11 +11,14 @@ from typing import Any
 
 import pytest
 
+from netlab.addresses import InterfaceAddress
 from netlab.iptables.extension import MATCHES, Variant
 from netlab.kernel.compare import compare
+from netlab.kernel.fuzz.machines import HOST
 from netlab.kernel.namespaces import KernelUnavailable
 from netlab.kernel.worker import Worker
-from netlab.scenario import Scenario
+from netlab.packet import Packet
+from netlab.scenario import AdvanceStep, HostSpec, PacketStep, Scenario
 from netlab.simulate import build, run, take
 from tests.conftest import CI
 from tests.iptables.matches.scenarios import PATTERNS, scenario_about
@@ -63,6 +66,30 @@ def test_the_kernel_agrees(worker: Worker, match: str, variant: Variant, seed: i
         assert found, f"{scenario.name} with {variant}: {found}"
         answers += answered(mine)
     assert answers > 1000 * len(seeds(seed, whole))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.kernel
+@pytest.mark.needs("iptables")
+def test_time_passes_for_buckets_and_for_memories(worker: Worker, variant: Variant) -> None:
+    """The pauses are such that a slow machine may take a little longer for them."""
+    rules = [
+        "limit --limit 1/second --limit-burst 3", "limit --limit 150/minute --limit-burst 1",
+        "recent --rcheck --seconds 2 --hitcount 2", "recent --update --seconds 2 --name b", "recent --set --name a",
+        "recent --set", "recent ! --rcheck --name b", "recent --set --name b",
+    ]  # fmt: skip
+    text = "\n".join(["*mangle", *(f"-A PREROUTING -m {rule}" for rule in rules), "COMMIT", ""])
+    spec = HostSpec(HOST, {"eth0": (InterfaceAddress.parse("10.0.1.1/24"),)}, iptables=text)
+    packet = PacketStep(HOST, "eth0", Packet.udp("10.0.1.2", "10.0.1.1", 1, 2).to_bytes())
+    pauses = [AdvanceStep(seconds) for seconds in (1.2, 2.1, 0.1, 0)]
+    scenario = Scenario({HOST: spec}, (), tuple(step for pause in pauses for step in (*[packet] * 4, pause)))
+    mine = run(scenario, variant).to_json()
+    try:
+        theirs = worker.run(scenario, legacy=variant == "legacy", like=mine).to_json()
+    except KernelUnavailable as error:
+        (pytest.fail if CI else pytest.skip)(str(error))
+    assert mine["counters"][HOST] == theirs["counters"][HOST]
+    assert [int(line[1]) for line in mine["counters"][HOST] if "limit" in line] == [6, 3]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
