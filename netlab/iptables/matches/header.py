@@ -1,5 +1,6 @@
-"""Fields of the IP header: ranges of addresses, TTL, length, type of service (xt_iprange.c, xt_hl.c, xt_length.c,
-xt_dscp.c).
+"""Fields of the IP header: ranges of addresses, TTL, length, type of service.
+
+Sources: xt_iprange.c, xt_hl.c, xt_length.c, xt_dscp.c.
 """
 
 from collections.abc import Callable
