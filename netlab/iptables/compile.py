@@ -5,7 +5,8 @@ expression; any other match and target is called. Rules that follow one another 
 like a thousand rules with a destination port each, are not asked one by one: an index leads from the packet's value to
 the few rules that ask for it, whose function is called.
 
-What comes seldom is left to the walk: fragments, and packets too short for their headers.
+What comes seldom is left to the walk: fragments, packets too short for their headers, and chains from which jumps lead
+so deep that their calls could be too many for Python.
 """
 
 import linecache
@@ -29,6 +30,8 @@ Compiled = Callable[[Packet, HookState], Verdict | int]
 """Takes a packet over a chain that hangs on a hook. A changed packet it leaves in `state.skb`."""
 
 SHORTEST_RUN: Final = 4  # rules; fewer are asked one by one in less time than the index takes
+DEEPEST_CALLS: Final = 100  # jumps in a row; only iptables-legacy allows more than 15
+PORTION: Final = 10_000  # lines compiled at once: Python needs a hundred times the memory of the text for that
 PARAMETERS: Final = "packet, state, length, proto, saddr, daddr, sport, dport"
 SHORTEST_HEADER: Final[dict[int, int]] = {Proto.TCP: 20, Proto.UDP: 8, Proto.ICMP: 8}  # bytes
 ENDED: Final = object()
@@ -146,6 +149,8 @@ class Program:
 
     def entry(self, chain: BoundChain) -> Compiled:
         """What takes packets over a chain that hangs on a hook."""
+        if _leads_deep(chain):
+            return lambda packet, state: walk(chain, packet, state).number
         function: Callable[..., Verdict | int | None] = self.namespace[_name(chain)]
         policy, counters = chain.chain.policy, chain.chain.counters if chain.chain.counted else Counters()
         assert policy is not None
@@ -175,7 +180,7 @@ class _Writer:
     """Writes a program, line by line."""
 
     def __init__(self) -> None:
-        self.lines: list[str] = []
+        self.portions: list[list[str]] = [[]]
         self.namespace: dict[str, Any] = {"Packet": Packet, "ENDED": ENDED}
         self._numbers = count(1)
 
@@ -195,7 +200,15 @@ class _Writer:
     def function(self, name: str, body: Sequence[str], says: str) -> None:
         """A function with that body."""
         shown = repr(says)[1:-1].replace('"', '\\"')  # a chain's name may hold anything, and must not become code
-        self.lines += [f"def {name}({PARAMETERS}):", f'    """{shown}"""', *(f"    {line}" for line in body), "", ""]
+        if len(self.portions[-1]) > PORTION:
+            self.portions.append([])
+        self.portions[-1] += [
+            f"def {name}({PARAMETERS}):",
+            f'    """{shown}"""',
+            *(f"    {line}" for line in body),
+            "",
+            "",
+        ]
 
     def _indexed(self, chain: BoundChain, rules: Sequence[BoundRule], place: tuple[str, int]) -> Iterator[str]:
         field, mask = place
@@ -270,6 +283,14 @@ def _leaves_it(rule: BoundRule) -> bool:
     return rule.returns or (rule.leads_to is None and (rule.act is None or isinstance(rule.rule.target, Accept | Drop)))
 
 
+def _leads_deep(chain: BoundChain) -> bool:
+    """Whether more than DEEPEST_CALLS jumps can follow one another from there."""
+    reached = {chain}
+    for _ in range(DEEPEST_CALLS + 1):
+        reached = {rule.leads_to for one in reached for rule in one.rules if rule.leads_to is not None}
+    return bool(reached)
+
+
 def _name(chain: BoundChain) -> str:
     """A chain's name may hold anything but blanks; a function's may not."""
     letters = (one if one.isalnum() and one.isascii() else f"_{ord(one):x}_" for one in chain.chain.name)
@@ -281,12 +302,15 @@ def compile_table(chains: dict[str, BoundChain]) -> Program:
     writer = _Writer()
     for chain in chains.values():
         writer.chain(chain)
-    source = "\n".join(writer.lines)
+    source = "\n".join(line for portion in writer.portions for line in portion)
     table = next((chain.table for chain in chains.values()), "")
     file = f"<iptables {table}>"
     linecache.cache[file] = len(source), None, source.splitlines(keepends=True), file
     namespace = writer.namespace
-    exec(compile(source, file, "exec"), namespace)
+    before = 0
+    for portion in writer.portions:
+        exec(compile("\n" * before + "\n".join(portion), file, "exec"), namespace)
+        before += len(portion)
     for name, value in namespace.items():
         if name.startswith("index_"):
             namespace[name] = {key: namespace[function] for key, function in value.items()}
