@@ -114,7 +114,7 @@ def parse(line: str | Sequence[str]) -> Call:
         NetlabError: quotation marks that do not end.
     """
     try:
-        words = shlex.split(line) if isinstance(line, str) else list(line)
+        words = _split(line) if isinstance(line, str) else list(line)
     except ValueError as problem:
         raise NetlabError(f"ipset: {problem}") from None
     if words[:1] == ["ipset"]:
@@ -142,6 +142,11 @@ def parse(line: str | Sequence[str]) -> Call:
         if len(name) > LONGEST_NAME:
             raise SetError(f"Syntax error: setname '{name}' is longer than {LONGEST_NAME} characters")
     return call
+
+
+def _split(line: str) -> list[str]:
+    """As a shell does; most lines need none."""
+    return shlex.split(line) if any(mark in line for mark in "\"'\\") else line.split()
 
 
 def _option(call: Call, word: str, rest: Iterator[str]) -> None:

@@ -100,7 +100,7 @@ class IpSet:
         if self.held(member):
             if not exist:
                 raise SetError("Element cannot be added to the set: it's already added")
-        elif len(self.living()) >= self.maxelem:
+        elif len(self.elements) >= self.maxelem and len(self.living()) >= self.maxelem:
             raise SetError("Hash is full, cannot add more elements")
         seconds = self.timeout if timeout is None else timeout
         self.elements[member] = Element(self.now() + seconds if seconds else None, nomatch, comment)
