@@ -11,12 +11,13 @@ from typing import Final, Protocol
 from netlab.conntrack.options import Output, placed_words
 from netlab.iptables.call import Call
 from netlab.iptables.edit import edit
+from netlab.iptables.extension import Variant
 from netlab.iptables.listing import Columns, described, list_table
 from netlab.iptables.model import TABLES, Chain, Ruleset, Table
 from netlab.iptables.parse import parse
 from netlab.iptables.restore import in_use, restore
 from netlab.iptables.save import in_order, list_rules, save
-from netlab.iptables.words import RuleError, Word
+from netlab.iptables.words import RuleError, Word, check_letters
 from netlab.names import NetlabError
 
 VERSION: Final = "v1.8.9 (nf_tables)"
@@ -33,6 +34,7 @@ class Rules(Protocol):
     """What a host has rules in, as far as these commands need it."""
 
     ruleset: Ruleset
+    variant: Variant
 
     def replace(self, ruleset: Ruleset) -> None:
         """Put these rules in the place of those in force.
@@ -67,6 +69,8 @@ def command(firewall: Rules, line: str | Sequence[str], stdin: str = "") -> Outp
 
 def _iptables(firewall: Rules, program: str, words: list[Word], stdin: str) -> Output:
     try:
+        for word in words:
+            check_letters(*word[:3])
         call = parse(words)
         if call.command == "version":
             return Output(f"{program} {VERSION}")
@@ -88,11 +92,19 @@ def _done(firewall: Rules, call: Call) -> str:
     if call.command not in _LISTING or call.zero:
         table = before.copied()
         edit(table, call if call.command not in _LISTING else Call("zero", call.chain, call.number))
-        if name in firewall.ruleset.tables or in_use(table):
+        if _changes(before, table, call) and (name in firewall.ruleset.tables or in_use(table)):
             firewall.replace(Ruleset(firewall.ruleset.tables | {name: table}))
     if "verbose" in call.flags:
         lines += _told(before, call)
     return "\n".join(lines)
+
+
+def _changes(before: Table, after: Table, call: Call) -> bool:
+    """Whether there is anything new for the kernel: iptables-legacy has all of a table counted anew then."""
+    if call.command == "delete-chain":
+        chains = [[(chain.name, chain.hooked) for chain in table.chains.values()] for table in (before, after)]
+        return chains[0] != chains[1]
+    return call.command != "check"
 
 
 def _shown(table: Table, call: Call) -> Iterator[str]:
@@ -169,6 +181,7 @@ def _restore(firewall: Rules, program: str, words: list[Word], stdin: str) -> Ou
             noflush="noflush" in options,
             counters="counters" in options,
             table=options.get("table"),
+            variant=firewall.variant,
         )
         if "test" not in options:
             firewall.replace(ruleset)

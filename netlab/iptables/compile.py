@@ -93,10 +93,15 @@ class Key(NamedTuple):
         return self.field, self.mask
 
 
+def _has_ports(rule: BoundRule) -> bool:
+    """Whether the rule's packets do; with `! -p tcp` nf_tables looks for ports in whatever comes."""
+    return rule.rule.base.protocol in _WITH_PORTS
+
+
 def keys(rule: BoundRule) -> Iterator[Key]:
     """The fields of which the rule asks for one value."""
     for match in rule.rule.matches:
-        if isinstance(match, TcpMatch | UdpMatch):
+        if isinstance(match, TcpMatch | UdpMatch) and _has_ports(rule):
             for field, ports in (("dport", match.dport), ("sport", match.sport)):
                 if ports and not ports.negated and ports.value.low == ports.value.high:
                     yield Key(field, 0xFFFF, ports.value.low)
@@ -250,7 +255,8 @@ class _Writer:
                 continue
             test = next(tests)
             # What nftables keeps otherwise than it is written, only the test knows.
-            if type(match) in EXPRESSIONS and not (isinstance(match, UdpMatch) and match != match.trimmed()):
+            otherwise = isinstance(match, UdpMatch) and not (_has_ports(rule) and match == match.trimmed())
+            if type(match) in EXPRESSIONS and not otherwise:
                 yield from EXPRESSIONS[type(match)](match)
             else:
                 yield f"{self.named('test', test)}(packet, state)"

@@ -6,7 +6,7 @@ from typing import Final
 
 from netlab.iptables.call import Call
 from netlab.iptables.catalogue import UNSUPPORTED_TARGETS
-from netlab.iptables.extension import TARGETS
+from netlab.iptables.extension import TARGETS, Variant
 from netlab.iptables.model import LONGEST_CHAIN, Chain, Counters, Jump, Rule, Table
 from netlab.iptables.words import Place, RuleError
 from netlab.names import Verdict
@@ -30,7 +30,16 @@ def edit(table: Table, call: Call) -> None:
     _EDITS[call.command](table, call)
 
 
-def declare(table: Table, name: str, policy: str, counters: Counters, place: Place, *, noflush: bool = False) -> None:
+def declare(
+    table: Table,
+    name: str,
+    policy: str,
+    counters: Counters,
+    place: Place,
+    *,
+    noflush: bool = False,
+    variant: Variant = "nft",
+) -> None:
     """A line `:NAME POLICY [counters]` of iptables-restore: a base chain gets its policy, a user's chain is made anew.
 
     Raises:
@@ -39,6 +48,10 @@ def declare(table: Table, name: str, policy: str, counters: Counters, place: Pla
     chain = table.chains.get(name)
     if chain is None or chain.hook is None:
         check_name(name, place)
+        if variant == "legacy" and chain is not None and not noflush:
+            raise RuleError(f"error creating chain '{name}':File exists", place)
+        if variant == "legacy" and policy != "-":
+            raise RuleError(f"Can't set policy `{policy}' on `{name}': Bad built-in chain name", place, status=1)
         table.chains[name] = Chain(name)
         return
     if policy not in (*POLICIES, "-"):

@@ -85,7 +85,7 @@ class Firewall:
         Raises:
             RuleError: what is wrong with the text, with its line and column.
         """
-        self.replace(restore(text, self.ruleset, noflush=noflush, counters=counters))
+        self.replace(restore(text, self.ruleset, noflush=noflush, counters=counters, variant=self.variant))
 
     def save(self, *, counters: bool = False, table: str | None = None) -> str:
         """The rules as `iptables-save` prints them, without its comments, which tell the time."""

@@ -26,6 +26,8 @@ _KNOWN = _matches, _targets  # importing them has made all extensions known
 _BASE: Final = {spelling: option for option in Base.options for spelling in option.names}
 _ANY: Final = {"proto": Is(0), "dev_in": Is("+"), "dev_out": Is("+")}  # asks nothing, and is not kept
 
+_MOST_RULES: Final = 65_536  # of one line
+
 
 def parse(words: Sequence[Word]) -> Call:
     """Read a command line, without the word `iptables` in front.
@@ -362,6 +364,9 @@ class _Reader:
         matches: list[Match] = [slot.build() for slot in self.slots]
         target: Target | Jump | None = self.target.build() if isinstance(self.target, Loaded) else self.target
         place = self.given["command"]
+        if len(sources) * len(destinations) > _MOST_RULES:
+            problem = f"these addresses make {len(sources) * len(destinations)} rules: there may be {_MOST_RULES}"
+            raise RuleError(problem, self.given.get("source") or self.given["destination"])
         places = (place, *(slot.place for slot in self.slots), self.given.get("target", place))
         for source, destination in product(sources, destinations):
             base = Base(source=_asked(source), destination=_asked(destination), **said)

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from netlab.iptables.edit import EDITING, declare, edit
+from netlab.iptables.extension import Variant
 from netlab.iptables.model import TABLES, Counters, Ruleset, Table
 from netlab.iptables.parse import parse
-from netlab.iptables.words import Place, RuleError, Word, split
+from netlab.iptables.words import Place, RuleError, Word, check_letters, split
 
-_COUNTERS: Final = re.compile(r"\[(\d{1,20}):(\d{1,20})\]")
-_BLANKS: Final = " \t"
+_COUNTERS: Final = re.compile(r"\[([0-9]{1,20}):([0-9]{1,20})\]")
+_LONGEST_LINE: Final = 10_239  # bytes; iptables-restore takes what stands behind for another line
+_MOST_WORDS: Final = 251  # of a rule; three of them are for its counters, where they count
 
 
 def restore(
@@ -20,6 +22,7 @@ def restore(
     noflush: bool = False,
     counters: bool = False,
     table: str | None = None,
+    variant: Variant = "nft",
 ) -> Ruleset:
     """The rules that are in force when iptables-restore has read a text.
 
@@ -29,15 +32,19 @@ def restore(
         noflush: keep what the tables have (`-n`); otherwise each table in the text replaces the one in force.
         counters: take the counters in the text for those of policies and rules (`-c`).
         table: read this table alone (`-T`).
+        variant: which iptables reads it; iptables-legacy lets no line `:NAME` begin a chain twice.
 
     Raises:
         RuleError: what is wrong with the text, with its line and column. What only the kernel refuses, `check` finds.
     """
     ruleset = Ruleset(dict(into.tables)) if into else Ruleset()
-    reader = _Reader(ruleset, noflush, counters, table)
+    reader = _Reader(ruleset, noflush, counters, table, variant)
     lines = text.removesuffix("\n").split("\n")
     for number, line in enumerate(lines, 1):
         if line and line[0] != "#":
+            check_letters(line, number)
+            if len(line) > _LONGEST_LINE // 4 and len(line.encode()) > _LONGEST_LINE:
+                raise RuleError(f"a line has at most {_LONGEST_LINE} bytes", Place(number, _LONGEST_LINE + 1))
             reader.line(line, number)
     reader.end(len(lines) + 1)
     return ruleset
@@ -46,11 +53,12 @@ def restore(
 class _Reader:
     """Goes through a file line by line; `table` is the one between its `*` and COMMIT."""
 
-    def __init__(self, ruleset: Ruleset, noflush: bool, counters: bool, only: str | None) -> None:
+    def __init__(self, ruleset: Ruleset, noflush: bool, counters: bool, only: str | None, variant: Variant) -> None:
         self.ruleset = ruleset
         self.noflush = noflush
         self.counters = counters
         self.only = only
+        self.variant = variant
         self.table: Table | None = None
         self.known = False
 
@@ -107,7 +115,7 @@ class _Reader:
             if not found and name in {hook.chain for hook in TABLES[table.name]}:
                 raise RuleError(f"invalid policy counters for chain '{name}'", words[2].place)
             counted = Counters(int(found[1]), int(found[2])) if found else counted
-        declare(table, name, policy, counted, words[0].place, noflush=self.noflush)
+        declare(table, name, policy, counted, words[0].place, noflush=self.noflush, variant=self.variant)
 
     def _command(self, table: Table, line: str, number: int) -> None:
         counted: Sequence[Word] = ()
@@ -121,6 +129,8 @@ class _Reader:
         words = list(split(line[at:], number, at + 1))
         if not words:
             raise RuleError("no command specified", Place(number, 1))
+        if len(words) + len(counted) > _MOST_WORDS:
+            raise RuleError("Parser cannot handle more arguments", words[_MOST_WORDS - len(counted)].place)
         call = parse([*words, *counted])
         if call.table is not None:
             raise RuleError("The -t option cannot be used in iptables-restore.", call.place)

@@ -53,6 +53,18 @@ class Word(NamedTuple):
 
 
 _PLAIN = re.compile(r"[^ \t\n]+")
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")  # ends a string in C; half of a character, and no letter in UTF-8
+
+
+def check_letters(text: str, line: int = 1, column: int = 1) -> None:
+    """Refuse what cannot stand in a line of a file; `line` and `column` say where the text begins.
+
+    Raises:
+        RuleError: such a character.
+    """
+    if found := _NO_TEXT.search(text):
+        place = Place(line, column + found.start())
+        raise RuleError(f"a character with the number {ord(found[0]):#x} stands in no text", place)
 
 
 def split(text: str, line: int = 1, column: int = 1) -> Iterator[Word]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from netlab.iptables.check import check
 from netlab.iptables.command import command
+from netlab.iptables.extension import Variant
 from netlab.iptables.model import Ruleset
 from netlab.iptables.save import save
 from netlab.names import NetlabError
@@ -36,6 +37,8 @@ BETTER_SAID = re.compile(
 
 class Rules:
     """Rules that are in force nowhere, but checked as if they were."""
+
+    variant: Variant = "nft"
 
     def __init__(self) -> None:
         self.ruleset = Ruleset()
