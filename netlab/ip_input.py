@@ -27,6 +27,7 @@ MAX_REMEMBERED: Final = 65536  # decisions kept between two changes of routes or
 
 # To look up a member of an enum takes ten times as long as a name of this module, and every packet comes this way.
 _PRE_ROUTING, _FORWARD_HOOK, _FORWARD = Hook.PRE_ROUTING, Hook.FORWARD, InputKind.FORWARD
+_ACCEPT, _FRAGMENT = Verdict.ACCEPT, MF | OFFSET
 _UNICAST: Final = (_FORWARD, InputKind.LOCAL, InputKind.UNREACHABLE)
 
 
@@ -50,7 +51,7 @@ class IpInput:
         self._sockets = sockets
         self._reassembly = Reassembly()
         self._remembered: dict[tuple[int, int, str | None, int, int, int], InputDecision] = {}
-        self._remembered_for: tuple[object, int] = (None, 0)
+        self._remembered_for = (0, 0)
 
     def arrive(self, dev: str, packet: Packet, number: int, looped: Skb | None = None, to_all: bool = False) -> None:
         """A frame out of the wire, or out of `lo` with the route of its sending side (ip_rcv)."""
@@ -106,10 +107,9 @@ class IpInput:
     def decide(self, skb: Skb) -> InputDecision:
         """The input decision, remembered until routes or settings change."""
         fib, sysctls = self.host.fib, self.host.sysctls
-        plan, version = self._remembered_for
-        if plan is not fib.plan or version != sysctls.version:
+        if self._remembered_for != (fib.version, sysctls.version):
             self._remembered.clear()
-            self._remembered_for = fib.plan, sysctls.version
+            self._remembered_for = fib.version, sysctls.version
         src, dst, protocol, _, _, tos, _, _, _, _, mark = skb.packet
         question = src, dst, skb.dev_in, tos, mark, protocol
         found = self._remembered.get(question)
@@ -149,11 +149,11 @@ class IpInput:
 
     def gather(self, packet: Packet, state: HookState) -> Verdict | tuple[Verdict, Packet]:
         """The hook function of conntrack's defragmentation: steals fragments, hands on the whole packet."""
-        if not packet.is_fragment:
-            return Verdict.ACCEPT
+        if not packet.frag & _FRAGMENT:
+            return _ACCEPT
         if not self._reassemble(state.skb, state.dev_in or "lo"):
             return Verdict.STOLEN
-        return Verdict.ACCEPT, state.skb.packet
+        return _ACCEPT, state.skb.packet
 
     def give_up_fragments(self) -> None:
         """Forget packets that did not become whole in time (ip_expire)."""

@@ -66,6 +66,8 @@ class Fib:
         """Some route of type local has been added by hand, at any time."""
         self._without_carrier: set[str] = set()
         self._plan: Plan | None = None
+        self.version = 0
+        """Counts the changes, so that who remembers a decision knows when to forget it."""
         self._cache: dict[Question | tuple[int, int, str | None, str | None, int, int], Decision] = {}
         self.add_address("lo", InterfaceAddress(LOOPBACK, 8))
 
@@ -396,6 +398,7 @@ class Fib:
     def _change(self) -> None:
         """Forget what was looked up. Decisions made so far keep the tables they saw: from here on work on copies."""
         self._plan = None
+        self.version += 1
         if self._cache:
             self._tables = {number: table.copy() for number, table in self._tables.items()}
             self._cache.clear()

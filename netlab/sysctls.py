@@ -162,7 +162,8 @@ class Sysctls:
         Raises:
             NetlabError: there is no such sysctl, or netlab does not model it.
         """
-        return self._values[self._known(name)]
+        found = self._values.get(name)
+        return self._values[self._known(name)] if found is None else found
 
     def set(self, name: str, value: int | str) -> None:
         """Write a sysctl, with everything else that the kernel changes along with it.

@@ -137,10 +137,10 @@ def judge(  # noqa: PLR0915  # in one piece: each call would cost a tenth of all
     ):
         return None
     if summed:
-        number = int.from_bytes(payload, "big")
+        total = int.from_bytes(payload, "big") % 0xFFFF
         if size & 1:
-            number <<= 8
-        if (number + packet.saddr + packet.daddr + TCP + size) % 0xFFFF:
+            total <<= 8  # summed as if one more byte of zeros were there
+        if (total + packet.saddr + packet.daddr + TCP + size) % 0xFFFF:
             return None
     # It does: both windows move on.
     offered = window << sender.scale

@@ -46,6 +46,7 @@ _REPEAT, _INVALID, _PASS, _CLOSE = Outcome.REPEAT, Outcome.INVALID, Outcome.PASS
 _ACCEPT, _DROP, _ICMP = Verdict.ACCEPT, Verdict.DROP, Proto.ICMP
 _INVALID_STATE, _UNTRACKED, _ESTABLISHED = CtState.INVALID, CtState.UNTRACKED, CtState.ESTABLISHED
 _ORIGINAL, _REPLY = Direction.ORIGINAL, Direction.REPLY
+_SETTLED = Status.CONFIRMED | Status.DYING
 
 
 class Conntrack:
@@ -112,17 +113,18 @@ class Conntrack:
         if entry is None:
             return _ACCEPT
         if entry.helper is None and entry.sequence is None:
-            return self._confirm(entry, skb)
+            settled = entry.status & _SETTLED and entry not in self._untold
+            return _ACCEPT if settled else self._confirm(entry, skb)
         helped = self._help(packet, entry, state)
         return _DROP if helped is None else (self._confirm(entry, skb), helped)
 
     def _confirm(self, entry: Entry, skb: Skb) -> Verdict:
         """Enter a new flow into the table; tell of one that changed."""
-        if not entry.status & (Status.CONFIRMED | Status.DYING):
+        if not entry.status & _SETTLED:
             if skb.direction is _REPLY:
                 return _ACCEPT  # an error about a packet that got no further: it begins no flow
             return self._insert(entry, skb)
-        if self._untold and entry in self._untold:
+        if entry in self._untold:
             self._untold.discard(entry)
             self._tell(Kind.UPDATE, entry)
         return _ACCEPT

@@ -9,16 +9,19 @@ What comes seldom is left to the walk: fragments, packets too short for their he
 so deep that their calls could be too many for Python.
 """
 
+import itertools
 import linecache
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, takewhile
 from typing import Any, Final, NamedTuple
 
 from netlab.hooks import HookState
 from netlab.iptables.base import Base
 from netlab.iptables.engine import BoundChain, BoundRule, walk
-from netlab.iptables.extension import HotDrop, Match
+from netlab.iptables.extension import HotDrop, Match, given
+from netlab.iptables.matches.conntrack import ConntrackMatch, StateMatch
+from netlab.iptables.matches.mark import CommentMatch, MarkMatch
 from netlab.iptables.matches.transport import TcpMatch, UdpMatch
 from netlab.iptables.model import Counters
 from netlab.iptables.option import Span
@@ -38,6 +41,8 @@ ENDED: Final = object()
 """What the function of an indexed rule answers where the chain ends without a verdict."""
 _WITH_PORTS: Final = frozenset({int(Proto.TCP), int(Proto.UDP)})
 _ANY_PORT: Final = Span(0, 0xFFFF)
+_OF_FLOWS: Final = frozenset({"NEW", "ESTABLISHED", "RELATED"})
+"""The states that only packets of a flow have."""
 
 
 # ---------------------------------------------------------------- what matches ask for, as expressions
@@ -63,6 +68,18 @@ def _base(match: Base) -> Iterator[str]:
         yield str(match.fragment.negated)  # fragments never come here
 
 
+def _header(match: TcpMatch | UdpMatch) -> Iterator[str] | None:
+    if match != match.trimmed() or (isinstance(match, TcpMatch) and match.option):
+        return None  # what nftables keeps otherwise than it is written, only the test knows
+    return itertools.chain(_ports(match), _flags(match))
+
+
+def _flags(match: TcpMatch | UdpMatch) -> Iterator[str]:
+    if isinstance(match, TcpMatch) and match.flags:
+        (looked_at, are_set), negated = match.flags
+        yield f"packet.payload[13] & {looked_at:#x} {'!=' if negated else '=='} {are_set:#x}"
+
+
 def _ports(match: TcpMatch | UdpMatch) -> Iterator[str]:
     for name, ports in (("sport", match.sport), ("dport", match.dport)):
         if ports and (ports.value != _ANY_PORT or ports.negated):
@@ -73,8 +90,25 @@ def _ports(match: TcpMatch | UdpMatch) -> Iterator[str]:
                 yield f"{'not ' * negated}{low} <= {name} <= {high}"
 
 
-EXPRESSIONS: Final[dict[type[Match], Callable[[Any], Iterator[str]]]] = {Base: _base, UdpMatch: _ports}
-"""For a match the expressions that must all be true; what is not in here is called."""
+def _state(match: ConntrackMatch | StateMatch) -> Iterator[str] | None:
+    if match.state is None or match.state.negated or given(match).keys() != {"state"}:
+        return None
+    states = match.state.value
+    if not _OF_FLOWS.issuperset(states):
+        return None
+    return iter(("state.skb.ct is not None", f"state.skb.ctstate in {{{', '.join(map(repr, states))}}}"))
+
+
+def _nothing(match: Match) -> None:
+    """There is no expression for it."""
+
+
+EXPRESSIONS: Final[dict[type[Match], Callable[[Any], Iterator[str] | None]]] = {
+    Base: _base, TcpMatch: _header, UdpMatch: _header, ConntrackMatch: _state, StateMatch: _state,
+}  # fmt: skip
+"""For a match the expressions that must all be true; what is not in here is called, and where the answer is None."""
+_ONLY_LOOK: Final = (*EXPRESSIONS, CommentMatch, MarkMatch)
+"""The matches that remember nothing: it is all the same whether they are asked of a packet that others do not mean."""
 
 
 # ---------------------------------------------------------------- the index
@@ -99,8 +133,8 @@ def _has_ports(rule: BoundRule) -> bool:
 
 
 def keys(rule: BoundRule) -> Iterator[Key]:
-    """The fields of which the rule asks for one value."""
-    for match in rule.rule.matches:
+    """The fields of which the rule asks for one value before it asks anything that remembers being asked."""
+    for match in takewhile(lambda match: isinstance(match, _ONLY_LOOK), rule.rule.matches):
         if isinstance(match, TcpMatch | UdpMatch) and _has_ports(rule):
             for field, ports in (("dport", match.dport), ("sport", match.sport)):
                 if ports and not ports.negated and ports.value.low == ports.value.high:
@@ -161,15 +195,15 @@ class Program:
         assert policy is not None
 
         def run(packet: Packet, state: HookState) -> Verdict | int:
-            proto, header = packet.proto, packet.payload
-            if packet.frag & OFFSET or len(header) < SHORTEST_HEADER.get(proto, 0):
+            saddr, daddr, proto, header, _, _, _, frag, options, _, _ = packet
+            size = len(header)
+            if frag & OFFSET or size < SHORTEST_HEADER.get(proto, 0):
                 return walk(chain, packet, state).number
             sport = dport = -1
             if proto in _WITH_PORTS:
                 sport, dport = header[0] << 8 | header[1], header[2] << 8 | header[3]
-            length = packet.length
             try:
-                verdict = function(packet, state, length, proto, packet.saddr, packet.daddr, sport, dport)
+                verdict = function(packet, state, 20 + len(options) + size, proto, saddr, daddr, sport, dport)
             except HotDrop:
                 return Verdict.DROP
             if verdict is not None:
@@ -253,13 +287,13 @@ class _Writer:
         for match in rule.rule.matches:
             if not match.asks:
                 continue
-            test = next(tests)
-            # What nftables keeps otherwise than it is written, only the test knows.
-            otherwise = isinstance(match, UdpMatch) and not (_has_ports(rule) and match == match.trimmed())
-            if type(match) in EXPRESSIONS and not otherwise:
-                yield from EXPRESSIONS[type(match)](match)
-            else:
+            test, written = next(tests), None
+            if _has_ports(rule) or not isinstance(match, TcpMatch | UdpMatch):
+                written = EXPRESSIONS.get(type(match), _nothing)(match)
+            if written is None:
                 yield f"{self.named('test', test)}(packet, state)"
+            else:
+                yield from written
 
     def _effect(self, rule: BoundRule, ended: str) -> Iterator[str]:
         if rule.returns:
