@@ -47,7 +47,8 @@ def rule_stop(stop: RuleStop) -> str:
         f'<div class="netlab-rules"><style>{STYLE}</style><ol class="way" aria-label="Chains on the way">{way}</ol>'
         f"<p><strong>The packet</strong> <code>{escape(str(asked.event.before))}</code></p>{_change(asked)}"
         f'<p><strong>Call stack</strong>: {_waits(asked)}</p><ol class="stack" aria-label="Call stack">{stack}</ol>'
-        f"{''.join(_chain(stop, chain) for chain in chains)}</div>"
+        f'<div class="chains" tabindex="0" role="group" aria-label="The chains of {escape(stop.table.name)}">'
+        f"{''.join(_chain(stop, chain) for chain in chains)}</div></div>"
     )
 
 
@@ -67,9 +68,12 @@ def _change(asked: Asked) -> str:
 def _chain(stop: RuleStop, chain: Chain) -> str:
     kind = f"on {chain.hook}" if chain.hook is not None else "user chain"
     head = "".join(f'<th scope="col"{look}>{text}</th>' for text, look in _COLUMNS)
-    rows = [_row(stop, (chain.name, number), str(number), str(rule)) for number, rule in enumerate(chain.rules, 1)]
-    end = "end: back to the caller" if chain.policy is None else f"policy {chain.policy}"
-    rows.append(_row(stop, (chain.name, None), "", end))
+    rows = [
+        _row(stop, (chain.name, number), str(number), f"<code>{escape(str(rule))}</code>")
+        for number, rule in enumerate(chain.rules, 1)
+    ]
+    end = "back to the caller" if chain.policy is None else f"policy {chain.policy}"
+    rows.append(_row(stop, (chain.name, None), "end", end))
     return (
         f"<table><caption><strong>{escape(stop.table.name)}:{escape(chain.name)}</strong>, {kind}</caption>"
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
@@ -93,5 +97,5 @@ def _row(stop: RuleStop, line: Line, number: str, text: str) -> str:
     kind = f"said {said.split()[0].lower()}" if said else "said"
     return (
         f'<tr class="{look}"{here}><th scope="row" class="number">{number}</th>{numbers}'
-        f'<td class="rule"><code>{escape(text)}</code></td><td class="{kind}">{escape(shown)}</td></tr>'
+        f'<td class="rule">{text}</td><td class="{kind}">{escape(shown)}</td></tr>'
     )

@@ -9,10 +9,10 @@ from difflib import SequenceMatcher
 from enum import Enum
 from html import escape
 from importlib.resources import files
-from itertools import chain
+from itertools import chain, zip_longest
 from typing import Any, Final, NamedTuple
 
-from netlab.kernel.compare import Json, canonical
+from netlab.kernel.compare import BY_CHANCE, Json, by_table, canonical
 from netlab.packet import ICMP_NAMES, ICMP_QUERIES, Packet
 from netlab.trace import UNKNOWN
 
@@ -71,6 +71,24 @@ def rows(simulator: Json, kernel: Json | None) -> list[list[Row]]:
     ]
     log = list(_aligned(_LOG, _lines(simulator["log"]), _lines(kernel["log"]) if kernel else UNKNOWN))
     return [*steps, log]
+
+
+def rule_rows(simulator: Json, kernel: Json | None) -> list[Row]:
+    """A row for each chain and each rule of the tables in use, with the counters that both worlds have at the end."""
+    found: list[Row] = []
+    for host, printed in simulator.get("counters", {}).items():
+        theirs = by_table(kernel.get("counters", {}).get(host, ())) if kernel else {}
+        for table, mine in by_table(printed).items():
+            by_chance = any(BY_CHANCE.search(line) for line in mine)
+            for here, there in zip_longest(mine, theirs.get(table, []), fillvalue=""):
+                if not (here or there).startswith((":", "[")):
+                    continue
+                agreement = Agreement.SAME if here == there else Agreement.DIFFERS
+                if by_chance or kernel is None:
+                    agreement = Agreement.UNKNOWN
+                kernel_says = Said("", there) if kernel else _UNKNOWN
+                found.append(Row("", host, table.removeprefix("*"), Said("", here), kernel_says, agreement))
+    return found
 
 
 class _Part(NamedTuple):

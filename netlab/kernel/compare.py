@@ -27,7 +27,7 @@ Json = Mapping[str, Any]
 #   (`_repeated_redirects`);
 # - a connection's timeout, which in the kernel runs on while the scenario is under way (`_same_entry`);
 # - ports and echo ids that NAT chooses at random: they must be of the right class, and the same to the end (`Ports`);
-# - what rules of a table have counted in which one rule lets chance decide (`_by_table`);
+# - what rules of a table have counted in which one rule lets chance decide (`by_table`);
 # - whether what was lost in a queue was refused there, by the program or by nobody listening (`_lost_in_queues`);
 # - the text of rules that iptables-legacy prints: netlab writes as iptables-nft does (`_without_text`);
 # - lines of LOG rules, which a namespace keeps to itself unless the whole machine says otherwise (`_known_lines`).
@@ -37,7 +37,7 @@ _TIMESTAMP_REPLY = 14
 _TIMESTAMP_OPTION = 68
 _REDIRECT = 5
 _AS_IT_CAME = frozenset({"packet", "host", "hook", "in", "proto"})  # what no hook function changes
-_BY_CHANCE = re.compile(r"--mode random\b")
+BY_CHANCE = re.compile(r"--mode random\b")
 _RULE_LOGGED = re.compile(r"IN=\S* OUT=\S* .*SRC=\S+ DST=\S+ LEN=")
 
 
@@ -113,10 +113,10 @@ def compare(simulator: Json, kernel: Json, *, late: float = 0) -> Comparison:
             result.differences += _explain(last, f"log of {host}", mine, theirs)
     as_counted = _without_text if kernel.get("iptables") == "legacy" else list
     for host in sorted({*simulator.get("counters", {}), *kernel.get("counters", {})}):
-        left, right = (_by_table(world.get("counters", {}).get(host, ())) for world in (simulator, kernel))
+        left, right = (by_table(world.get("counters", {}).get(host, ())) for world in (simulator, kernel))
         for table in sorted({*left, *right}):
             mine, theirs = left.get(table, []), right.get(table, [])
-            if any(_BY_CHANCE.search(line) for line in theirs):
+            if any(BY_CHANCE.search(line) for line in theirs):
                 result.unknown += 1
             elif as_counted(mine) != as_counted(theirs):
                 result.differences += _explain(last, f"rules of {host}, {table}", as_counted(mine), as_counted(theirs))
@@ -145,7 +145,7 @@ def _nearest(mine: Any, as_it_is: Any, translated: Any) -> Any:
     return [raw if raw == one else other for one, raw, other in zip(mine, as_it_is, translated, strict=True)]
 
 
-def _by_table(lines: Iterable[str]) -> dict[str, list[str]]:
+def by_table(lines: Iterable[str]) -> dict[str, list[str]]:
     """What `iptables-save -c` prints, by table: which one comes first tells of the past."""
     tables: dict[str, list[str]] = {}
     name = ""

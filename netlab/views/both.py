@@ -12,7 +12,7 @@ from platform import system
 from threading import Event, Timer
 from typing import Any, Final
 
-from netlab.draw.worlds import SIMULATOR, Row, rows, worlds_table, worlds_text
+from netlab.draw.worlds import SIMULATOR, Row, rows, rule_rows, worlds_table, worlds_text
 from netlab.kernel.compare import Comparison, Json, compare
 from netlab.kernel.golden import LABS, find
 from netlab.scenario import Scenario, load, loads
@@ -64,11 +64,13 @@ class Both:
 
     @property
     def _titles(self) -> list[str]:
-        return [*(f"step {n}: {step.title}" for n, step in enumerate(self.scenario.steps)), "the kernel's log"]
+        steps = (f"step {n}: {step.title}" for n, step in enumerate(self.scenario.steps))
+        return [*steps, "the kernel's log", "at the end: the rules, and [packets:bytes] that they have counted"]
 
     @property
     def _rows(self) -> list[list[Row]]:
-        return rows(self.simulator.to_json(), self._kernel_json)
+        simulator = self.simulator.to_json()
+        return [*rows(simulator, self._kernel_json), rule_rows(simulator, self._kernel_json)]
 
     def __str__(self) -> str:
         return "\n".join(filter(None, [self.caption, worlds_text(self._titles, self._rows)]))

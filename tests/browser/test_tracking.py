@@ -1,4 +1,4 @@
-"""The widgets of connection tracking and of rules in Chromium: their buttons, by mouse and keyboard, and what axe thinks of them."""
+"""The widgets of tracking and rules in Chromium: their buttons, by mouse and keyboard, and what axe thinks of them."""
 
 from collections.abc import Callable
 from itertools import count

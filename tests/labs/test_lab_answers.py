@@ -7,9 +7,9 @@ import pytest
 from netlab.grading import bank
 from netlab.grading.judge import draw_probes
 
-EXERCISES = {exercise.id: exercise for lab in ("01", "02", "06") for exercise in bank.exercises_of(lab, "")}
-hooks_lab, verdicts_lab, flow_lab = (
-    sys.modules[f"netlab_lab_{name}"] for name in ("01_hooks", "02_verdicts", "06_flow")
+EXERCISES = {exercise.id: exercise for lab in ("01", "02", "05", "06") for exercise in bank.exercises_of(lab, "")}
+hooks_lab, verdicts_lab, rules_lab, flow_lab = (
+    sys.modules[f"netlab_lab_{name}"] for name in ("01_hooks", "02_verdicts", "05_iptables", "06_flow")
 )
 
 
@@ -95,3 +95,48 @@ def test_06_6_what_conntrack_recorded(row):
     _, answer, line, _ = flow_lab.rewrite_at(row)
     seen = str(answer.path[0].state) if "answer" in row else flow_lab.ends(line.original)[1]
     assert seen == flow_lab.answer_06_6[row]
+
+
+@pytest.mark.parametrize("row", rules_lab.answer_05_1)
+def test_05_1_deciding_rules(row):
+    assert rules_lab.decided(rules_lab.walk(row)) == rules_lab.answer_05_1[row]
+
+
+def test_05_2_the_counters_can_be_solved():
+    lines = [text for _, text in EXERCISES["05.2"].material.rows]
+    count = {line.split("] ")[1]: int(line.split(":")[0][1:]) for line in lines if line.startswith("[")}
+    policy = next(int(line.split("[")[1].split(":")[0]) for line in lines if line.startswith(":FORWARD"))
+    dns, jumped, pings, http, _, refused = (
+        next(number for text, number in count.items() if words in text)
+        for words in ("--dport 53", "-j web", "-p icmp", "--dport 80", "LOG", "10.0.1.9")
+    )
+    assert list(EXERCISES["05.2"].reference.values()) == [
+        dns + http + refused + policy, dns + http, jumped - http - refused, pings, policy + refused,
+    ]  # fmt: skip
+
+
+def fates(rules):
+    """What becomes of every probe of 05.3; the rules have no memory, so one router will do."""
+    machine = rules_lab.router(rules)
+    return [rules_lab.fate(machine.receive(*probe.inputs)) for probe in draw_probes(EXERCISES["05.3"], "")]
+
+
+def test_05_3_nothing_in_the_reference_can_be_left_out_or_turned_round():
+    want = fates(rules_lab.answer_05_3)
+    for line in rules_lab.answer_05_3.splitlines():
+        changed = [line.replace("ACCEPT", "DROP"), line.replace("DROP", "ACCEPT"), "", line.replace("eth0", "eth1")]
+        changed += [line.replace("eth1", "eth0"), line.replace("80,443", "80"), line.replace("! --syn", "--syn")]
+        for mutant in {one for one in changed if line.startswith(("-A", ":")) and one != line}:
+            assert fates(rules_lab.answer_05_3.replace(line, mutant)) != want, mutant
+
+
+@pytest.mark.parametrize("line", rules_lab.answer_05_4)
+def test_05_4_locked_out(line):
+    assert ("in" if rules_lab.AfterCommand(line).trace.delivered else "out") == rules_lab.answer_05_4[line]
+
+
+def test_05_5_the_walk_is_that_of_real_rules():
+    for seed in "abc":
+        for probe in draw_probes(EXERCISES["05.5"], seed):
+            passed = bool(rules_lab.real_rules(*probe.inputs).out)
+            assert ("ACCEPT" if passed else "DROP") == rules_lab.answer_05_5(*probe.inputs), probe

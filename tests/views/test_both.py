@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from labs import build
 from netlab.datasets import DATASETS
-from netlab.draw.worlds import Agreement, rows, worlds_table, worlds_text
+from netlab.draw.worlds import Agreement, rows, rule_rows, worlds_table, worlds_text
 from netlab.kernel.compare import compare
 from netlab.kernel.golden import LABS, find, recorded, scenarios
 from netlab.names import NetlabError
@@ -275,6 +275,19 @@ def changed(step: int, part: str, value: Any) -> dict[str, Any]:
     other = copy.deepcopy(HEALTHY)
     other["steps"][step][part] = value
     return other
+
+
+def test_rules_are_shown_with_what_both_have_counted() -> None:
+    mine = {"counters": {"router": ["*filter", ":FORWARD DROP [1:40]", "[2:80] -A FORWARD -p tcp -j ACCEPT", "COMMIT"]}}
+    theirs = copy.deepcopy(mine)
+    theirs["counters"]["router"][2] = "[3:120] -A FORWARD -p tcp -j ACCEPT"
+    assert [row.agreement for row in rule_rows(mine, mine)] == [Agreement.SAME] * 2
+    policy, rule = rule_rows(mine, theirs)
+    assert (policy.agreement, rule.agreement) == (Agreement.SAME, Agreement.DIFFERS)
+    assert (rule.host, rule.where, rule.kernel.packet) == ("router", "filter", theirs["counters"]["router"][2])
+    assert {row.agreement for row in rule_rows(mine, None)} == {Agreement.UNKNOWN}
+    mine["counters"]["router"][2] += " -m statistic --mode random --probability 0.5"
+    assert {row.agreement for row in rule_rows(mine, theirs)} == {Agreement.UNKNOWN}
 
 
 def test_rows_stand_beside_each_other_by_their_place() -> None:
