@@ -243,7 +243,9 @@ def test_the_kernel_still_does_what_was_measured(worker: Worker) -> None:
 @pytest.mark.skipif(not AS_ROOT, reason="only root sees drop reasons")
 @pytest.mark.timeout(1200 if FULL else 240)
 def test_random_conversations(worker: Worker) -> None:
-    features = Features(rules=False, sysctls=False, mtu=False, options=False, malformed=False, links=False)
+    features = Features(
+        rules=False, sysctls=False, mtu=False, options=False, malformed=False, links=False, iptables=False
+    )
     campaign = run_campaign(f"conversations-{SEED}", 200_000 if FULL else 8_000, features, lambda packets: None)
     assert not campaign.disagreements, f"seed conversations-{SEED}\n{campaign.disagreements[0][0]}"
     assert {name for kind, name in campaign.coverage if kind == "states"} == {
