@@ -89,11 +89,13 @@ def _done(firewall: Rules, call: Call) -> str:
         raise RuleError(problem, status=3)
     before = firewall.ruleset.tables.get(name) or Table.empty(name)
     lines = list(_shown(before, call))
+    table = before
     if call.command not in _LISTING or call.zero:
         table = before.copied()
         edit(table, call if call.command not in _LISTING else Call("zero", call.chain, call.number))
-        if _changes(before, table, call) and (name in firewall.ruleset.tables or in_use(table)):
-            firewall.replace(Ruleset(firewall.ruleset.tables | {name: table}))
+    known = name in firewall.ruleset.tables
+    if _changes(before, table, call) if known else in_use(table) or firewall.variant == "legacy":
+        firewall.replace(Ruleset(firewall.ruleset.tables | {name: table}))
     if "verbose" in call.flags:
         lines += _told(before, call)
     return "\n".join(lines)
@@ -104,7 +106,7 @@ def _changes(before: Table, after: Table, call: Call) -> bool:
     if call.command == "delete-chain":
         chains = [[(chain.name, chain.hooked) for chain in table.chains.values()] for table in (before, after)]
         return chains[0] != chains[1]
-    return call.command != "check"
+    return after is not before and call.command != "check"
 
 
 def _shown(table: Table, call: Call) -> Iterator[str]:

@@ -32,7 +32,8 @@ def restore(
         noflush: keep what the tables have (`-n`); otherwise each table in the text replaces the one in force.
         counters: take the counters in the text for those of policies and rules (`-c`).
         table: read this table alone (`-T`).
-        variant: which iptables reads it; iptables-legacy lets no line `:NAME` begin a chain twice.
+        variant: which iptables reads it; with iptables-legacy every table named is in use, a chain that the text does
+            not name keeps its policy, and no line `:NAME` may begin a chain twice.
 
     Raises:
         RuleError: what is wrong with the text, with its line and column. What only the kernel refuses, `check` finds.
@@ -92,12 +93,15 @@ class _Reader:
         before = self.ruleset.tables.get(name)
         self.known = before is not None and self.noflush
         self.table = before.copied() if before is not None and self.noflush else Table.empty(name)
+        if before is not None and self.variant == "legacy":
+            for chain in self.table.chains.values():
+                chain.policy = before.chains[chain.name].policy
 
     def _commit(self) -> None:
         table, self.table = self.table, None
         if table is None or self.only not in (None, table.name):
             return
-        if self.known or in_use(table):
+        if self.known or self.variant == "legacy" or in_use(table):
             self.ruleset.tables[table.name] = table
         else:
             self.ruleset.tables.pop(table.name, None)
