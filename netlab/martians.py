@@ -93,6 +93,9 @@ class SourceCheck(NamedTuple):
 
 PASSES: Final = SourceCheck()
 
+# To look up a member of an enum takes six times as long as a name of this module.
+_BROADCAST, _LOCAL, _UNICAST, _FORWARD = RouteType.BROADCAST, RouteType.LOCAL, RouteType.UNICAST, InputKind.FORWARD
+
 
 def route_input(
     fib: Fib,
@@ -162,16 +165,16 @@ class Arrival(NamedTuple):
         route = decision.route
         if route is None:
             return self._no_route(decision)
-        if route.type is RouteType.BROADCAST:
+        if route.type is _BROADCAST:
             return self._broadcast(decision)
-        if route.type is RouteType.LOCAL:
+        if route.type is _LOCAL:
             check = self._validate_source(self.dst, None)
             if check.reason:
                 return self._martian_source(check.reason, check.lock, decision)
             return InputDecision(InputKind.LOCAL, decision)
         if not self.conf.forwarding:
             return self._no_route(decision)
-        if route.type is not RouteType.UNICAST:
+        if route.type is not _UNICAST:
             lock = f"a route of type {route.type} forwards nothing"
             return self._martian_destination(DropReason.IP_INVALID_DEST, lock, decision)
         check = self._validate_source(self.dst, route.dev)
@@ -180,7 +183,7 @@ class Arrival(NamedTuple):
         redirect = (
             check.on_link and route.dev == self.iif and self.conf.send_redirects and self._shared_link(route.gateway)
         )
-        return InputDecision(InputKind.FORWARD, decision, do_redirect=redirect)
+        return InputDecision(_FORWARD, decision, do_redirect=redirect)
 
     def _no_route(self, decision: Decision) -> InputDecision:
         """For someone else, and no way on (ip_error). A host that does not forward says nothing."""

@@ -260,7 +260,7 @@ class Packet(NamedTuple):
         payload = self.payload
         if self.frag & OFFSET:
             return None
-        if self.proto == Proto.TCP and len(payload) >= 20:
+        if self.proto == _TCP and len(payload) >= 20:
             sport, dport, seq, ack, offset, flags, window, check, urgent = TCP_HEADER.unpack_from(payload)
             header = (offset >> 4) * 4
             if not 20 <= header <= len(payload):
@@ -278,10 +278,10 @@ class Packet(NamedTuple):
                 payload[20:header],
                 payload[header:],
             )
-        if self.proto == Proto.UDP and len(payload) >= 8:
+        if self.proto == _UDP and len(payload) >= 8:
             sport, dport, length, check = UDP_HEADER.unpack_from(payload)
             return Udp(sport, dport, length, check, payload[8:])
-        if self.proto == Proto.ICMP and len(payload) >= 8:
+        if self.proto == _ICMP and len(payload) >= 8:
             type, code, check, id, seq = ICMP_HEADER.unpack_from(payload)
             return Icmp(type, code, check, id, seq, payload[8:])
         return None
@@ -330,9 +330,9 @@ class Packet(NamedTuple):
         at, payload = CHECKSUM_AT[self.proto], self.payload
         if len(payload) < at + 2:
             return False
-        if self.proto == Proto.ICMP:
+        if self.proto == _ICMP:
             return checksum(payload) == 0
-        if self.proto == Proto.UDP:
+        if self.proto == _UDP:
             if payload[at : at + 2] == b"\0\0":
                 return True
             payload = payload[: UDP_HEADER.unpack_from(payload)[2]]
@@ -346,7 +346,7 @@ class Packet(NamedTuple):
         if at is None or len(self.payload) < at + 2:
             return self
         segment = self.payload[:at] + b"\0\0" + self.payload[at + 2 :]
-        if self.proto == Proto.ICMP:
+        if self.proto == _ICMP:
             return self._replace(payload=segment[:at] + checksum(segment).to_bytes(2, "big") + segment[at + 2 :])
         return self._replace(payload=sealed(self.saddr, self.daddr, self.proto, segment, at))
 
@@ -486,7 +486,8 @@ class Packet(NamedTuple):
 
 _new_packet = tuple.__new__  # a NamedTuple's own constructor costs twice as much
 
-_HAS_PORTS = (Proto.TCP, Proto.UDP)
+_TCP, _UDP, _ICMP = Proto.TCP, Proto.UDP, Proto.ICMP  # to look a member up takes six times as long as such a name
+_HAS_PORTS = (_TCP, _UDP)
 
 
 def udplite_checksum_ok(packet: Packet, coverage: int) -> bool:

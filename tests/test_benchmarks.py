@@ -81,3 +81,13 @@ def test_the_engine_is_as_many_times_as_fast_as_scapy_as_it_has_to_be(tmp_path: 
     found = engine.ratios(engine.measure(capture, make_capture.PACKETS, engine.CHUNK))
     for name, _, wanted in engine.CONTENDERS:
         assert wanted is None or found[name] >= SLACK * wanted, f"{name}: {found[name]:.1f} times as fast as scapy"
+
+
+@pytest.mark.slow
+def test_a_thousand_rules_take_little_longer_than_twenty(tmp_path: Path) -> None:
+    capture = tmp_path / "some.pcap"
+    make_capture.write(capture, make_capture.traffic(12_000, make_capture.SEED))
+    contenders = rules.CONTENDERS[1:]
+    found = engine.ratios(engine.measure(capture, 12_000, 2000, contenders))
+    for contender in contenders:
+        assert found[contender.name] >= SLACK / rules.SLOWER, f"{contender.name}: {found[contender.name]:.2f}"

@@ -11,8 +11,12 @@ from typing import Final, NamedTuple
 
 from netlab.conntrack.entry import Entry
 from netlab.conntrack.text import Line, flags_of, in_pairs, line_of
+from netlab.names import TcpState
 
 KEPT: Final = 10_000  # events; a listener that is slower than that misses the oldest
+
+
+_NAMES: Final = [state.name for state in TcpState]  # an enum's own `name` takes ten times as long
 
 
 class Kind(StrEnum):
@@ -47,7 +51,7 @@ class Event(NamedTuple):
             entry,
             int(entry.expires - now),
             entry.status,
-            None if state is None else state.name,
+            None if state is None else _NAMES[state],
             entry.mark,
             seen,
             by,

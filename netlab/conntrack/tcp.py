@@ -44,6 +44,7 @@ class Judgement(Enum):
 
 # To look up a member of an enum takes six times as long as a name of this module, and every segment comes this way.
 _ORIGINAL_WAY, _REPLY_WAY = Direction.ORIGINAL, Direction.REPLY
+_NO_STATE: Final = TcpState.NONE
 _SYN_SENT, _SYN_RECV, _ESTABLISHED = TcpState.SYN_SENT, TcpState.SYN_RECV, TcpState.ESTABLISHED
 _FIN_WAIT, _TIME_WAIT, _CLOSE, _SYN_SENT2 = TcpState.FIN_WAIT, TcpState.TIME_WAIT, TcpState.CLOSE, TcpState.SYN_SENT2
 _A_SYN, _A_SYN_ACK, _A_FIN, _AN_ACK, _A_RST = Kind.SYN, Kind.SYN_ACK, Kind.FIN, Kind.ACK, Kind.RST
@@ -54,7 +55,7 @@ _SEEN_REPLY, _ASSURED = int(Status.SEEN_REPLY), int(Status.ASSURED)
 def begin(tcp: Tcp, settings: Settings) -> TcpTrack | None:
     """The track of a new connection; None where this segment begins none."""
     segment = Segment(tcp)
-    first = TABLE[_ORIGINAL_WAY][segment.kind, TcpState.NONE]
+    first = TABLE[_ORIGINAL_WAY][segment.kind, _NO_STATE]
     if not isinstance(first, TcpState) or (first is not _SYN_SENT and not settings.loose):
         return None
     track = TcpTrack()

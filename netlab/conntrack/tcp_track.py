@@ -14,6 +14,7 @@ from netlab.packet import Tcp
 WRAP: Final = 0xFFFFFFFF
 """Sequence numbers are counted modulo 2**32."""
 MAX_SCALE: Final = 14  # RFC 7323
+_NO_STATE, _NO_KIND, _ORIGINAL = TcpState.NONE, Kind.NONE, Direction.ORIGINAL
 
 
 class Mark:
@@ -72,10 +73,10 @@ class TcpTrack:
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self.state = TcpState.NONE
+        self.state = _NO_STATE
         self.original, self.reply = Side(), Side()
-        self.last_direction = Direction.ORIGINAL
-        self.last_kind = Kind.NONE
+        self.last_direction = _ORIGINAL
+        self.last_kind = _NO_KIND
         self.last_seq = self.last_ack = self.last_end = self.last_window = 0
         self.repeats = 0
         self.memory = 0

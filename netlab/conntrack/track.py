@@ -45,6 +45,7 @@ NAT_DONE: Final = Status.SRC_NAT_DONE | Status.DST_NAT_DONE
 _REPEAT, _INVALID, _PASS, _CLOSE = Outcome.REPEAT, Outcome.INVALID, Outcome.PASS, Outcome.CLOSE
 _ACCEPT, _DROP, _ICMP = Verdict.ACCEPT, Verdict.DROP, Proto.ICMP
 _INVALID_STATE, _UNTRACKED, _ESTABLISHED = CtState.INVALID, CtState.UNTRACKED, CtState.ESTABLISHED
+_NEW, _RELATED = CtState.NEW, CtState.RELATED
 _ORIGINAL, _REPLY = Direction.ORIGINAL, Direction.REPLY
 _SETTLED = Status.CONFIRMED | Status.DYING
 
@@ -215,7 +216,8 @@ class Conntrack:
         else:
             direction = direction_of(entry, flow)
         skb.ct, skb.direction, skb.ctstate = entry, direction, ctstate_of(entry, direction)
-        before = entry.status, entry.state
+        known = entry.status & Status.CONFIRMED
+        before = (entry.status, entry.state) if known else None
         outcome = self._protocols.judge(entry, packet, direction, hook, now)
         if outcome is _INVALID:
             return outcome
@@ -229,7 +231,7 @@ class Conntrack:
             return outcome
         if direction is _REPLY:
             entry.status |= Status.SEEN_REPLY
-        if before != (entry.status, entry.state) and entry.status & Status.CONFIRMED:
+        if known and before != (entry.status, entry.state):
             self._untold.add(entry)
         return outcome
 
@@ -258,7 +260,8 @@ class Conntrack:
             if winner is not None:
                 return self._resolve(entry, winner, skb)
         self._resize()
-        if self.table.longest_chain(entry) > self._random.randrange(*CHAIN_LIMITS):
+        longest = self.table.longest_chain(entry)
+        if longest > CHAIN_LIMITS[0] and longest > self._random.randrange(*CHAIN_LIMITS):
             self.statistics.chaintoolong += 1
             self.statistics.insert_failed += 1
             return _DROP
@@ -304,7 +307,7 @@ class Conntrack:
         direction = direction_of(entry, wanted)
         if packet.daddr != entry.tuple(direction).daddr:
             return False  # it is addressed to somebody else than who sent the quoted packet
-        skb.ct, skb.direction, skb.ctstate = entry, direction, CtState.RELATED
+        skb.ct, skb.direction, skb.ctstate = entry, direction, _RELATED
         return True
 
     def _has_room(self, flow: FlowTuple, skb: Skb, now: float) -> bool:
@@ -333,7 +336,7 @@ class Conntrack:
         """Let the flow's helper read the packet, and set right its sequence numbers; None: it may not go on."""
         skb = state.skb
         assert skb.direction is not None
-        if skb.ctstate is CtState.RELATED and skb.direction is _REPLY:
+        if skb.ctstate is _RELATED and skb.direction is _REPLY:
             return packet
         # Numbers that this very packet makes wrong behind it are right in itself.
         adjusting = entry.status & Status.SEQ_ADJUST and state.dev_in != "lo"
@@ -397,7 +400,7 @@ def ctstate_of(entry: Entry, direction: Direction) -> CtState:
     """What rules see as `--ctstate` for a packet of that flow and direction."""
     if direction is _REPLY or entry.status & Status.SEEN_REPLY:
         return _ESTABLISHED
-    return CtState.RELATED if entry.status & Status.EXPECTED else CtState.NEW
+    return _RELATED if entry.status & Status.EXPECTED else _NEW
 
 
 def notrack(packet: Packet, state: HookState) -> Verdict:

@@ -70,6 +70,7 @@ class FlowTuple(NamedTuple):
 
 
 GRE, UDPLITE = 47, 136
+_ICMP: Final = Proto.ICMP
 WITH_PORTS: Final = frozenset({Proto.TCP, Proto.UDP, UDPLITE})
 PPP: Final = 0x880B  # what a PPTP tunnel carries, as GRE names it (RFC 2637)
 
@@ -87,7 +88,7 @@ def tuple_of(packet: Packet) -> FlowTuple | None:
         if len(payload) < 4:
             return None
         sport, dport = payload[0] << 8 | payload[1], payload[2] << 8 | payload[3]
-    elif proto == Proto.ICMP:
+    elif proto == _ICMP:
         if len(payload) < 8:
             return None
         sport, dport = payload[4] << 8 | payload[5], payload[0] << 8 | payload[1]
@@ -103,7 +104,7 @@ def tuple_of(packet: Packet) -> FlowTuple | None:
 def invert(flow: FlowTuple) -> FlowTuple | None:
     """The tuple of an answer; None for an ICMP message that has none."""
     saddr, daddr, proto, sport, dport = flow
-    if proto != Proto.ICMP:
+    if proto != _ICMP:
         return FlowTuple(daddr, saddr, proto, dport, sport)
     answer = ANSWER.get(dport >> 8)
     return None if answer is None else FlowTuple(daddr, saddr, proto, sport, answer << 8 | dport & 0xFF)
