@@ -84,7 +84,12 @@ class Walk:
     passed: Passed | None
     at: int = 0
     repeats: int = 0
-    waited: bool = False  # in a queue; who drops the packet afterwards does not say why (nf_reinject)
+    waited: bool = False  # in a queue
+
+    @property
+    def drop_reason(self) -> DropReason:
+        """Why a packet is dropped here: of what has waited that is not said any more (nf_reinject)."""
+        return DropReason.NOT_SPECIFIED if self.waited else DropReason.NETFILTER_DROP
 
 
 class Hooks:
@@ -101,7 +106,7 @@ class Hooks:
         host: str,
         wires: Wires,
         *,
-        changed: Callable[[Hook, Skb, Packet], bool],
+        changed: Callable[[Hook, Skb, Packet, DropReason], bool],
         enqueue: Callable[[Walk, int], str | None],
         old: bool = False,
     ) -> None:
@@ -261,8 +266,7 @@ class Hooks:
             return True
         if verdict is Verdict.DROP:
             why = reply.note or f"{entry.name} on {walk.hook} returned DROP"
-            silent = walk.waited and not reply.frees
-            self._end(walk, Verdict.DROP, DropReason.NOT_SPECIFIED if silent else DropReason.NETFILTER_DROP, why)
+            self._end(walk, Verdict.DROP, DropReason.NETFILTER_DROP if reply.frees else walk.drop_reason, why)
         elif verdict is Verdict.STOLEN:
             self._leave(walk, Verdict.STOLEN)
         elif verdict is Verdict.QUEUE:
@@ -291,18 +295,18 @@ class Hooks:
         if verdict in (Verdict.DROP, Verdict.STOLEN):
             walk.skb.packet = packet
             return True
-        if self._hands_on(walk.hook, walk.skb, packet):
+        if self._hands_on(walk.hook, walk.skb, packet, walk.drop_reason):
             return True
         self._leave(walk, Verdict.DROP)
         return False
 
-    def _hands_on(self, hook: Hook, skb: Skb, packet: Packet) -> bool:
+    def _hands_on(self, hook: Hook, skb: Skb, packet: Packet, reason: DropReason = DropReason.NETFILTER_DROP) -> bool:
         """Go on with that packet; False where it ended, since it is another one and has no route."""
         before = skb.packet
         if packet is before or packet == before:
             return True
         skb.packet = packet
-        return self._changed(hook, skb, before)
+        return self._changed(hook, skb, before, reason)
 
     def _accept(self, walk: Walk) -> None:
         self._leave(walk, Verdict.ACCEPT)

@@ -24,7 +24,7 @@ from netlab.icmp import Error
 from netlab.ip_input import IpInput
 from netlab.ip_output import IpOutput
 from netlab.machine import LOOPBACK_MTU, Machine
-from netlab.names import Hook, NetlabError, Priority
+from netlab.names import DropReason, Hook, NetlabError, Priority
 from netlab.nat.nat import Nat
 from netlab.packet import MalformedPacket, Packet
 from netlab.passage import Passage
@@ -297,8 +297,8 @@ class Host(Machine):
         """Send a packet made here: see `IpOutput.local_out`."""
         self._output.local_out(skb, decision, by)
 
-    def _changed(self, hook: Hook, skb: Skb, before: Packet) -> bool:
-        return self._output.changed(hook, skb, before)
+    def _changed(self, hook: Hook, skb: Skb, before: Packet, reason: DropReason) -> bool:
+        return self._output.changed(hook, skb, before, reason)
 
     def _enqueue(self, walk: Walk, number: int) -> str | None:
         return self._queues[number].take(walk) if number in self._queues else None

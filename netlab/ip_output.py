@@ -88,12 +88,12 @@ class IpOutput:
         self._hooks.run(Hook.LOCAL_OUT, skb, None, skb.dev_out, self.output)
         self._icmp_sends = before
 
-    def changed(self, hook: Hook, skb: Skb, before: Packet) -> bool:
+    def changed(self, hook: Hook, skb: Skb, before: Packet, reason: DropReason) -> bool:
         """A hook function handed on another packet: does it need another route?
 
         In LOCAL_OUT what iptables' mangle and nat tables change is routed again at once (ip_route_me_harder); in
         PRE_ROUTING the lookup is still to come, unless the packet brought its route along over `lo`. In the other hooks
-        the decision has been made, and stays. False where the packet ended here.
+        the decision has been made, and stays. False where the packet ended here, dropped with that reason.
         """
         packet = skb.packet
         if hook is Hook.PRE_ROUTING:
@@ -106,7 +106,7 @@ class IpOutput:
         decision = self._route(packet.daddr, packet.saddr, packet, any_source=True)
         self.host.routed(skb, decision)
         if decision.dev is None:
-            self.host.drop(skb, DropReason.NETFILTER_DROP, f"changed, and no route for it any more: {decision}")
+            self.host.drop(skb, reason, f"changed, and no route for it any more: {decision}")
             skb.refuse(decision.errno or "ENETUNREACH", str(decision))
             return False
         skb.decision, skb.dev_out = decision, decision.dev

@@ -3,8 +3,8 @@
 Only what may differ is taken for such a choice. Where a source's port had to change, both worlds have left it, for
 ports of the same class: below 512, below 1024, or above (nf_nat_l4proto_unique_tuple in net/netfilter/nf_nat_core.c).
 Where the rules name a range, both have taken a port out of it; and what a rule names alone is no range. A pair that has
-been seen once holds for that flow to the end, in both directions, so a port taken twice shows; but where the packet
-for which it was taken was lost before its flow was confirmed, the next one takes another.
+been seen once holds in both directions until a NEW packet takes a port again, since its flow was lost before it was
+confirmed, or is over; so a port taken twice shows.
 """
 
 import re
@@ -38,6 +38,11 @@ class Flow(NamedTuple):
     def reversed(self) -> "Flow":
         return Flow(self.proto, self.dst, self.dport, self.src, self.sport)
 
+    @property
+    def source(self) -> tuple[str, int]:
+        """Who sends: the address and the port."""
+        return self.src, self.sport
+
 
 class Ports:
     """The flows of one scenario that have other ports in the kernel than in the simulator.
@@ -51,7 +56,8 @@ class Ports:
         self._at_random = _AT_RANDOM.search(rules) is not None
         self._simulated: dict[Flow, Flow] = {}
         self._real: dict[Flow, Flow] = {}
-        self._lost: list[Flow] = []  # those whose first packet was lost in the step before
+        self._ids: set[tuple[int, int]] = set()  # of echoes
+        self._lost: dict[Flow, Flow] = {}  # what only a packet had that was lost in this step
 
     def __bool__(self) -> bool:
         """Whether any port differs."""
@@ -59,21 +65,26 @@ class Ports:
 
     def learn(self, simulated: Sequence[Row], real: Sequence[Row]) -> None:
         """Take note of the choices that the paths of one step show, in the simulator and in the kernel."""
-        for flow in self._lost:
-            self._forget(flow)
+        confirmed = {row["packet"] for row in simulated if row["hook"] in _CONFIRMING and row["verdict"] == "ACCEPT"}
         before: dict[tuple[int, str], Flow] = {}
-        chosen: dict[Flow, int] = {}
+        self._lost.clear()
         for mine, theirs in zip(simulated, real, strict=False):
             one, other = _flow_of(mine), _flow_of(theirs)
             if one is None or other is None or mine["hook"] != theirs["hook"]:
                 continue
             place = mine["packet"], mine["host"]
-            if one != other and self._simulated.get(other) != one and self._may_differ(one, other, before.get(place)):
-                self._pair(one, other)
-                chosen[one] = mine["packet"]
+            was = before.get(place)
             before[place] = one
-        confirmed = {row["packet"] for row in simulated if row["hook"] in _CONFIRMING and row["verdict"] == "ACCEPT"}
-        self._lost = [flow for flow, packet in chosen.items() if packet not in confirmed]
+            chosen = was is not None and was.source != one.source and mine["state"] == theirs["state"] == "NEW"
+            if one != other and (self._simulated.get(other) == one or not self._may_differ(one, other, was)):
+                continue
+            if mine["packet"] not in confirmed:
+                self._lost[other] = one
+                continue
+            if chosen:
+                self._forget(one, other)
+            if one != other:
+                self._pair(one, other)
 
     def _pair(self, one: Flow, other: Flow) -> None:
         if one in self._real or other in self._simulated:
@@ -84,19 +95,25 @@ class Ports:
             self._real.setdefault(mine, theirs)
         for mine, theirs in ways:
             self._simulated.setdefault(theirs, mine)
+        if one.proto == Proto.ICMP:
+            self._ids.add((one.sport, other.sport))
 
-    def _forget(self, flow: Flow) -> None:
-        for mine in (flow, flow.reversed):
-            if theirs := self._real.pop(mine, None):
-                self._simulated.pop(theirs, None)
-                self._simulated.pop(theirs.reversed, None)
+    def _forget(self, one: Flow, other: Flow) -> None:
+        for mine in (one, one.reversed):
+            if gone := self._real.pop(mine, None):
+                self._simulated.pop(gone, None)
+        for theirs in (other, other.reversed):
+            if stale := self._simulated.pop(theirs, None):
+                self._real.pop(stale, None)
 
     def _may_differ(self, one: Flow, other: Flow, before: Flow | None) -> bool:
         if (one.proto, one.src, one.dst) != (other.proto, other.src, other.dst):
             return False
         was = before.sport if before else None
         if one.proto == Proto.ICMP:  # every id is as good as another
-            return was is not None and (self._at_random or was not in (one.sport, other.sport))
+            if was is None:  # it stands for both ends, and so is seen as soon as either is translated
+                return (one.sport, other.sport) in self._ids
+            return self._at_random or was not in (one.sport, other.sport)
         return self._is_choice(one.sport, other.sport, was) and (
             one.dport == other.dport or self._from_a_range(one.dport, other.dport)
         )
@@ -127,7 +144,7 @@ class Ports:
 
     def _simulated_row(self, row: Row) -> Row:
         flow = _flow_of(row)
-        if flow is None or (mine := self._simulated_flow(flow)) == flow:
+        if flow is None or (mine := self._lost.get(flow) or self._simulated_flow(flow)) == flow:
             return row
         changed = {"id": mine.sport} if flow.proto == Proto.ICMP else {"sport": mine.sport, "dport": mine.dport}
         return {**row, **changed}
