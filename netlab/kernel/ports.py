@@ -56,12 +56,13 @@ class Ports:
         self._at_random = _AT_RANDOM.search(rules) is not None
         self._simulated: dict[Flow, Flow] = {}
         self._real: dict[Flow, Flow] = {}
+        self._differ = False
         self._ids: set[tuple[int, int]] = set()  # of echoes
         self._lost: dict[Flow, Flow] = {}  # what only a packet had that was lost in this step
 
     def __bool__(self) -> bool:
-        """Whether any port differs."""
-        return bool(self._real)
+        """Whether any port has differed."""
+        return self._differ
 
     def learn(self, simulated: Sequence[Row], real: Sequence[Row]) -> None:
         """Take note of the choices that the paths of one step show, in the simulator and in the kernel."""
@@ -78,6 +79,7 @@ class Ports:
             chosen = was is not None and was.source != one.source and mine["state"] == theirs["state"] == "NEW"
             if one != other and (self._simulated.get(other) == one or not self._may_differ(one, other, was)):
                 continue
+            self._differ |= one != other
             if mine["packet"] not in confirmed:
                 self._lost[other] = one
                 continue
