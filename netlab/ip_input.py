@@ -60,7 +60,7 @@ class IpInput:
         skb = Skb(packet, number, dev)
         if looped is not None:
             skb.looped = True
-            skb.about_untracked = looped.about_untracked
+            skb.about_untracked, skb.about_received = looped.about_untracked, looped.about_received
             if looped.ctstate is not CtState.INVALID or looped.about_untracked:  # else it only says: there is no flow
                 skb.ct, skb.direction, skb.ctstate = looped.ct, looped.direction, looped.ctstate
         skb.to_all = to_all

@@ -186,5 +186,7 @@ def _refusal(verdict: object) -> str:
 
 
 def _shares_new_flow(skb: Skb) -> bool:
-    """Whether another packet holds its flow, which is in no table yet (nf_ct_drop_unconfirmed): an error about it."""
+    """Whether another packet holds its flow, which is in no table yet (nf_ct_drop_unconfirmed): what it tells about."""
+    if skb.dev_in is not None and skb.about_received:
+        return False
     return skb.ct is not None and not skb.ct.status & Status.CONFIRMED and skb.direction is Direction.REPLY

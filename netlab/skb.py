@@ -34,6 +34,7 @@ class Skb:
         ctstate: what conntrack says of it; None where conntrack has not looked.
         helper: the conntrack helper that a rule chose for the flow that this packet begins; "" if it chose none.
         about_untracked: it tells about a packet that is not tracked, or about what tells about one.
+        about_received: what it tells about came in here, and so is done with before this one comes back over `lo`.
         filled: a rule had its checksum reckoned before it leaves (`-j CHECKSUM`).
         traced: a rule asked to be told what others make of it (`-j TRACE`).
         sender: hears the errno if a local process waits for its system call to return.
@@ -54,6 +55,7 @@ class Skb:
     ctstate: CtState | None = None
     helper: str | None = None
     about_untracked = False
+    about_received = False
     filled = False
     traced = False
     sender: Callable[[str, str], None] | None = None
@@ -68,6 +70,7 @@ class Skb:
 
         An answer to what is not tracked belongs to no flow; but no rule can say of it, too, that it is not tracked.
         """
+        self.about_received = about.dev_in is not None
         if about.ct is not None and about.direction is not None:
             self.ct, self.direction, self.ctstate = about.ct, about.direction.other, CtState.RELATED
         elif about.ctstate is CtState.UNTRACKED or about.about_untracked:
