@@ -5,6 +5,7 @@
 There is no shell behind them: no pipes, no variables, no files.
 """
 
+import re
 import shlex
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -21,9 +22,11 @@ _IP_OBJECTS: Final = ("address", "route", "rule")
 _FILES: Final = {
     "conntrack": ("-R", "--load-file"),
     "ipset": ("-f", "-file", "--file"),
-    "iptables": ("-M", "--modprobe"),
 }
-"""Options that read or write files, or start programs."""
+"""Options that read or write files."""
+STARTS_A_PROGRAM: Final = re.compile(r"(?<!\S)(-[nvxf46]*M|--mo(d|dp[a-z]*)?(?![a-z-]))")
+"""The option of iptables that has a program started, `--modprobe`, as getopt knows it; quotation marks left out."""
+_TEXTS: Final = ("iptables-save", "iptables-restore")
 
 
 def parse_command(line: str) -> list[str]:
@@ -42,6 +45,8 @@ def parse_command(line: str) -> list[str]:
     for option in _FILES.get(words[0], ()):
         if any(word == option or word.startswith(f"{option}=") for word in words):
             raise NetlabError(f"{words[0]} {option}: a scenario's commands neither read files nor start programs")
+    if words[0] == "iptables" and (found := STARTS_A_PROGRAM.search(" ".join(words))):
+        raise NetlabError(f"iptables {found[0]}: a scenario's commands neither read files nor start programs")
     if words[0] == "ip":
         _ip_call(words)
     if words[0] == "sysctl":
@@ -49,12 +54,19 @@ def parse_command(line: str) -> list[str]:
     return words
 
 
-def run_command(host: Host, line: str) -> Output:
+def run_command(host: Host, line: str, stdin: str = "") -> Output:
     """Run a command on a host; what it prints, and its exit status: 0 when it has done what it was told.
+
+    Args:
+        host: where to run it.
+        line: one of the commands that scenarios have, or `iptables-save` or `iptables-restore`.
+        stdin: what `iptables-restore` reads.
 
     Raises:
         NetlabError: the host has no such command.
     """
+    if line.split(maxsplit=1)[:1] in ([name] for name in _TEXTS):
+        return _iptables(host, line, stdin)
     words = parse_command(line)
     try:
         return _DOING[words[0]](host, words)
@@ -124,10 +136,10 @@ def _sysctl(host: Host, words: list[str]) -> Output:
     return Output("\n".join(f"{name} = {value}" for name, value in wanted))
 
 
-def _iptables(host: Host, words: list[str]) -> Output:
+def _iptables(host: Host, line: str | list[str], stdin: str = "") -> Output:
     from netlab.iptables.command import command
 
-    return command(host.firewall, words)
+    return command(host.firewall, line, stdin)
 
 
 def _ipset(host: Host, words: list[str]) -> Output:

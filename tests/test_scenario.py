@@ -242,6 +242,8 @@ MISTAKES = [
     (host("colour: red"), ":4:5: unknown key 'colour' (known here: interfaces, routes,"),
     (host("iptables: [a]"), ":4:15: text is expected here, not a list"),
     (host("iptables: '-A INPUT -M /bin/sh'"), ":4:15: -M would have iptables start a program"),
+    (host("iptables: '-A INPUT \"-vM/bin/sh\"'"), ":4:15: -vM would have iptables start a program"),
+    (host("iptables: '-A INPUT --modp=/bin/sh'"), ":4:15: --modp would have iptables start a program"),
     (host("queues: {a: ACCEPT}"), ":4:17: 'a' is not a whole number"),
     (host("queues: {65536: ACCEPT}"), ":4:21: 65536 is not from 0 to 65535"),
     (host("queues: {0: STOLEN}"), ":4:17: 'STOLEN' is none of ACCEPT, DROP, REPEAT, with or without a mark"),

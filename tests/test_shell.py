@@ -68,7 +68,17 @@ def test_what_cannot_be_done_has_a_status_and_says_why(router: Host, line: str, 
 
 
 @pytest.mark.parametrize(
-    "line", ["", "ls", "ip link set eth0 down", "ip route", "sysctl -a", "iptables --modprobe=x -L"]
+    "line",
+    [
+        "",
+        "ls",
+        "ip link set eth0 down",
+        "ip route",
+        "sysctl -a",
+        "iptables --modprobe=x -L",
+        "iptables -nM/x -L",
+        "iptables --modp x",
+    ],
 )
 def test_other_commands_there_are_none(router: Host, line: str) -> None:
     with pytest.raises(NetlabError):
@@ -103,3 +113,12 @@ def test_a_mistake_in_rules_and_sets_is_told_with_line_and_column_of_the_file() 
     with pytest.raises(ScenarioError, match=r"^scenario: host r: iptables: line 2, column \d+: "):
         build(from_dict({"hosts": {"r": {"iptables": "*filter\n-A INPUT -j NOWHERE\nCOMMIT\n"}}}))
     assert issubclass(RuleError, NetlabError)
+
+
+def test_iptables_save_and_restore() -> None:
+    host = Host("router")
+    text = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n-A INPUT -p tcp -j DROP\nCOMMIT"
+    assert run_command(host, "iptables-restore", text).status == 0
+    assert str(run_command(host, "iptables-save")) == text
+    assert run_command(host, "iptables-restore -n", "*filter\n-A INPUT --no\nCOMMIT").status == 2
+    assert str(run_command(host, "iptables-save -t filter")) == text

@@ -12,7 +12,7 @@ from typing import Final
 
 from netlab.conntrack.track import Conntrack
 from netlab.hooks import Answer, HookFunction, Hooks, HookState, Registered, Reply
-from netlab.iptables.check import check
+from netlab.iptables.check import check, extensions
 from netlab.iptables.compile import Program, compile_table
 from netlab.iptables.engine import BoundChain, Functions, bind, walk
 from netlab.iptables.extension import Variant
@@ -101,9 +101,10 @@ class Firewall:
         if self.variant == "legacy":
             self._count_anew(ruleset)
         rules = [rule for table in ruleset.tables.values() for rule in table.rules()]
-        for rule in rules:
-            if missing := next((name for name in rule.sets if name not in self.sets), None):
-                raise RuleError(f"Set {missing} doesn't exist.", rule.place)
+        naming = (one for rule in rules if rule.sets for one in extensions(rule))
+        for extension, place in naming:
+            if missing := next((name for name in extension.sets if name not in self.sets), None):
+                raise RuleError(f"Set {missing} doesn't exist.", place)
         tracked = self._track(any(rule.needs_conntrack for rule in rules)) is not None
         kept = {rule: self._bound[rule] for rule in self._staying(ruleset) if rule in self._bound}
         functions = {name: list(self._functions(table, kept)) for name, table in ruleset.tables.items()}

@@ -109,6 +109,9 @@ class Rule:
     def __repr__(self) -> str:
         return f"<Rule {self}>"
 
+    def _repr_html_(self) -> str:
+        return f"<code>{escape(str(self))}</code>"
+
 
 @dataclass(eq=False)
 class Chain:
@@ -170,8 +173,16 @@ class Table:
             chains[name].rules = list(chain.rules)
         return Table(self.name, chains)
 
+    def __str__(self) -> str:
+        chains = [str(chain).split("\n") for chain in self.chains.values()]
+        heads, rules = [lines[0] for lines in chains], [rule for lines in chains for rule in lines[1:]]
+        return "\n".join([f"*{self.name}", *heads, *rules, "COMMIT"])
+
     def __repr__(self) -> str:
         return f"<Table {self.name}: {', '.join(self.chains)}>"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
 
 
 @dataclass(eq=False)
@@ -190,5 +201,11 @@ class Ruleset:
         """One that can be changed while this one stays."""
         return Ruleset({name: table.copied() for name, table in self.tables.items()})
 
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.tables.values()))
+
     def __repr__(self) -> str:
         return f"<Ruleset of {', '.join(self.tables) or 'no tables'}>"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self)) or 'no rules'}</pre>"

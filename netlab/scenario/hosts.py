@@ -9,6 +9,7 @@ from netlab.names import NetlabError, Verdict
 from netlab.route_text import parse_route, parse_rule
 from netlab.scenario.model import MAX_MTU, MIN_MTU, HostSpec, QueueAnswer
 from netlab.scenario.schema import Schema
+from netlab.shell import STARTS_A_PROGRAM
 from netlab.sockets import parse_socket
 from netlab.sysctls import Sysctls
 from netlab.yaml_text import Where
@@ -19,7 +20,6 @@ _KEYS: Final = (
     "interfaces", "routes", "rules", "sysctls", "listen", "mtu", "conntrack", "ipsets", "iptables", "queues",
 )  # fmt: skip
 _ANSWERS: Final = {"ACCEPT": Verdict.ACCEPT, "DROP": Verdict.DROP, "REPEAT": Verdict.REPEAT}
-_STARTS_A_PROGRAM = re.compile(r"(?<!\S)(-M|--modprobe)\b")
 
 
 class HostReader(Schema):
@@ -100,7 +100,7 @@ class HostReader(Schema):
     def rules_text(self, where: Where) -> str:
         """Text for iptables-restore or ipset restore, which those read who run the scenario."""
         text = self.text(where)
-        if found := _STARTS_A_PROGRAM.search(text):
+        if found := STARTS_A_PROGRAM.search(re.sub(r"[\"'\\]", "", text)):
             raise self.fail(where, f"{found[0]} would have iptables start a program: a scenario may not")
         return text
 

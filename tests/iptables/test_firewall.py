@@ -5,6 +5,7 @@ import pytest
 from netlab.host import Host
 from netlab.iptables.extension import Variant
 from netlab.iptables.model import Ruleset
+from netlab.iptables.restore import restore
 from netlab.iptables.words import RuleError
 from netlab.names import Hook, NetlabError
 from netlab.packet import Packet
@@ -227,3 +228,18 @@ def test_how_it_shows_itself() -> None:
 def test_the_source_of_a_table_that_is_not_in_use() -> None:
     with pytest.raises(NetlabError, match="no rules in a table 'nat'"):
         router().firewall.source("nat")
+
+
+def test_a_set_that_is_not_there_is_named_where_it_stands() -> None:
+    with pytest.raises(RuleError, match="Set nobody doesn't exist") as error:
+        router("-A FORWARD -p tcp -m set --match-set nobody src -j DROP")
+    assert error.value.place == (2, 22)
+
+
+def test_tables_read_again_what_they_show() -> None:
+    host = router(":user - [0:0]", "-A user -p tcp -m comment --comment <b>", "-A FORWARD -j user")
+    rules = host.firewall.ruleset
+    assert str(restore(f"{rules}\n")) == str(rules)
+    assert "&lt;b&gt;" in rules._repr_html_()
+    assert "&lt;b&gt;" in rules.tables["filter"]._repr_html_()
+    assert "&lt;b&gt;" in rules.tables["filter"].chains["user"].rules[0]._repr_html_()
