@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from netlab.iptables.extension import Variant
 from netlab.kernel.fuzz.campaign import Campaign, run_campaign
 from netlab.kernel.fuzz.coverage import table
 from netlab.kernel.fuzz.kinds import random_scenario
@@ -18,22 +19,42 @@ pytestmark = [
     pytest.mark.timeout(1200 if FULL else 240),
 ]
 
-PACKETS = 100_000 if FULL else 10_000  # for each of the two seeds
+TIMES = 10 if FULL else 1
+PLAIN, RULED = 8_000 * TIMES, 6_000 * TIMES  # packets in one campaign
 
 
-@pytest.mark.parametrize("seed", ["fixed", f"fresh-{SEED}"], ids=["fixed seed", "fresh seed"])
-def test_no_disagreement(seed: str) -> None:
+def campaign(seed: str, packets: int, features: Features, variant: Variant = "nft") -> Campaign:
     try:
-        campaign = run_campaign(seed, PACKETS, Features(iptables=False), lambda packets: None)
+        made = run_campaign(seed, packets, features, lambda packets: None, variant)
     except KernelUnavailable as error:
         (pytest.fail if CI else pytest.skip)(str(error))
-    assert not campaign.disagreements, report(seed, campaign)
-    assert campaign.packets >= PACKETS
-    assert campaign.unknown == 0
-    covered = {kind: {name for k, name in campaign.coverage if k == kind} for kind, _ in campaign.coverage}
-    assert len(covered["hook sequences"]) >= 10, table(campaign.coverage)
-    assert len(covered["drop reasons"]) >= 18, table(campaign.coverage)
-    assert covered["ICMP made by hosts"] >= {"0/0", "3/0", "3/1", "3/2", "3/3", "3/4", "3/13", "5/1", "11/0", "12/0"}
+    assert not made.disagreements, report(seed, made)
+    assert made.packets >= packets
+    return made
+
+
+def covered(made: Campaign) -> dict[str, set[str]]:
+    return {kind: {name for k, name in made.coverage if k == kind} for kind, _ in made.coverage}
+
+
+@pytest.mark.parametrize("seed", ["fixed"], ids=["fixed seed"])
+def test_no_disagreement_without_rules(seed: str) -> None:
+    made = campaign(seed, PLAIN, Features(iptables=False))
+    assert made.unknown == 0
+    found = covered(made)
+    assert len(found["hook sequences"]) >= 10, table(made.coverage)
+    assert len(found["drop reasons"]) >= 18, table(made.coverage)
+    assert found["ICMP made by hosts"] >= {"0/0", "3/0", "3/1", "3/2", "3/3", "3/4", "3/13", "5/1", "11/0", "12/0"}
+
+
+@pytest.mark.parametrize("variant", ["nft", "legacy"])
+@pytest.mark.parametrize("seed", ["fixed", f"fresh-{SEED}"], ids=["fixed seed", "fresh seed"])
+@pytest.mark.needs("iptables", "ipset")
+def test_no_disagreement(seed: str, variant: Variant) -> None:
+    made = campaign(seed, RULED, Features(), variant)
+    found = covered(made)
+    assert len(found["matches that meant a packet"]) >= 12, table(made.coverage)
+    assert len(found["targets reached"]) >= 12, table(made.coverage)
 
 
 def report(seed: str, campaign: Campaign) -> str:
