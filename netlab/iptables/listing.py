@@ -5,14 +5,13 @@ from typing import Final, NamedTuple
 
 from netlab.iptables.extension import Match, Target
 from netlab.iptables.matches.multiport import MultiportMatch
-from netlab.iptables.model import Chain, Jump, Rule, Table
+from netlab.iptables.model import HIGHEST_COUNT, Chain, Jump, Rule, Table
 from netlab.iptables.option import Is, Masked, protocol_of
 from netlab.iptables.save import in_order
 
 _ANYWHERE: Final = {True: "0.0.0.0/0", False: "anywhere"}
 _ANY_DEVICE: Final = {True: "*", False: "any"}
 _LOCALHOST: Final = "127.0.0.1"
-_LARGEST: Final = (1 << 64) - 1  # behind it the kernel's counters, and iptables' own sums, begin at 0 again
 _SHORT: Final = 99_999  # the highest number that is printed in full without -x
 
 
@@ -43,11 +42,11 @@ def list_table(table: Table, columns: Columns, chain: str | None = None, number:
 
 
 def _chain(chain: Chain, references: int, columns: Columns) -> Iterator[str]:
-    counters = chain.counters
+    packets, octets = chain.counters.shown
     if chain.hook is None:
         about = f"{references} references"
     elif columns.verbose:
-        counted = (counters.packets, "packets"), (counters.bytes, "bytes")
+        counted = (packets, "packets"), (octets, "bytes")
         about = f"policy {chain.policy} " + ", ".join(f"{_short(n, columns).strip()} {what}" for n, what in counted)
     else:
         about = f"policy {chain.policy}"
@@ -69,7 +68,7 @@ def _line(rule: Rule, number: int, columns: Columns) -> str:
     base, target = rule.base, rule.target
     line = f"{number:<4} " if columns.line_numbers else ""
     if columns.verbose:
-        line += f"{_short(rule.counters.packets, columns)} {_short(rule.counters.bytes, columns)} "
+        line += " ".join(_short(number, columns) for number in rule.counters.shown) + " "
     line += f"{_name(target):9} {_protocol(base.proto, columns.numeric)} {_fragment(base.fragment)} "
     if columns.verbose:
         line += f" {_device(base.dev_in, columns.numeric):6} {_device(base.dev_out, columns.numeric):6} "
@@ -140,7 +139,7 @@ def _short(number: int, columns: Columns) -> str:
     if number <= _SHORT:
         return f"{number:5}"
     for unit in "KMGT":
-        number = (number + 500 & _LARGEST) // 1000
+        number = (number + 500 & HIGHEST_COUNT) // 1000
         if number <= 9999 or unit == "T":
             return f"{number:4}{unit}"
     raise AssertionError("T is the last")

@@ -29,12 +29,16 @@ TABLES: Final[Mapping[str, Mapping[Hook, int]]] = {
     "filter": dict.fromkeys((Hook.LOCAL_IN, Hook.FORWARD, Hook.LOCAL_OUT), Priority.FILTER),
     "security": dict.fromkeys((Hook.LOCAL_IN, Hook.FORWARD, Hook.LOCAL_OUT), Priority.SECURITY),
 }  # fmt: skip
+HIGHEST_COUNT: Final = (1 << 64) - 1
 LONGEST_CHAIN: Final = 28  # letters of a chain's name (XT_EXTENSION_MAXNAMELEN, less one)
 
 
 @dataclass(slots=True)
 class Counters:
-    """How many packets, and bytes with the IP header, a rule has matched or a policy has decided."""
+    """How many packets, and bytes with the IP header, a rule has matched or a policy has decided.
+
+    The kernel's have 64 bits, and begin at 0 again: they are `shown` so.
+    """
 
     packets: int = 0
     bytes: int = 0
@@ -44,8 +48,14 @@ class Counters:
         self.packets += 1
         self.bytes += octets
 
+    @property
+    def shown(self) -> tuple[int, int]:
+        """Packets and bytes."""
+        return self.packets & HIGHEST_COUNT, self.bytes & HIGHEST_COUNT
+
     def __str__(self) -> str:
-        return f"[{self.packets}:{self.bytes}]"
+        packets, octets = self.shown
+        return f"[{packets}:{octets}]"
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def list_rules(table: Table, chain: str | None = None, number: int | None = None
     lines = []
     if number is None:
         for one in chains:
-            behind = f" -c {one.counters.packets} {one.counters.bytes}" if counters else ""
+            behind = " -c {} {}".format(*one.counters.shown) if counters else ""
             lines.append(f"-N {one.name}" if one.hook is None else f"-P {one.name} {one.policy}{behind}")
     for one in chains:
         for place, rule in enumerate(one.rules, 1):
@@ -69,7 +69,7 @@ def append(chain: Chain, rule: Rule) -> str:
 
 def _with_counters(chain: Chain, rule: Rule) -> str:
     """The same with `-c`, which stands before the target."""
-    counted = f"-c {rule.counters.packets} {rule.counters.bytes}"
+    counted = "-c {} {}".format(*rule.counters.shown)
     parts = [f"-A {chain.name}", *map(str, rule.matches), counted, str(rule.target or "")]
     return " ".join(part for part in parts if part)
 

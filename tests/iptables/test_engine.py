@@ -5,6 +5,7 @@ import pytest
 from netlab.host import Host
 from netlab.iptables.extension import Variant
 from netlab.packet import Packet
+from netlab.shell import run_command
 from netlab.trace import Dropped, Ruled
 from tests.iptables.targets.rig import CLIENT, SERVER, all_of, decided, router, sent
 
@@ -126,3 +127,17 @@ def test_what_a_rule_changes_the_next_one_sees() -> None:
 def test_verdicts_with_a_queues_number() -> None:
     host = router("-A FORWARD -j NFQUEUE --queue-num 7")
     assert decided(host.receive("eth0", UDP)) == ["filter:FORWARD:rule:1 QUEUE"]
+
+
+def test_counters_begin_at_0_behind_64_bits() -> None:
+    most = 2**64 - 1
+    host = router(table="mangle")
+    host.firewall.restore(
+        f"*mangle\n:FORWARD ACCEPT [{most}:{most}]\n[{most}:{most}] -A FORWARD -p udp\nCOMMIT\n", counters=True
+    )
+    for _ in range(2):
+        host.receive("eth0", UDP)
+    assert "[1:55] -A FORWARD -p udp" in host.firewall.save(counters=True)
+    assert ":FORWARD ACCEPT [1:55]" in host.firewall.save()
+    assert "-A FORWARD -p udp -c 1 55" in str(run_command(host, "iptables -t mangle -S -v"))
+    assert "    1    55            udp" in str(run_command(host, "iptables -t mangle -L -v"))
