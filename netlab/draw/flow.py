@@ -82,16 +82,17 @@ def _entry(stop: FlowStop) -> str:
 
 
 def _cells(flow: FlowTuple, original: FlowTuple) -> str:
-    """A tuple's fields; what belongs to the end that began has one look, what belongs to the other end another."""
+    """A tuple's fields: one look for the end that began, another for the other end, a third for what NAT put in."""
     if flow.proto == Proto.ICMP:
         kind, code, id = flow.icmp
         numbers = [(f"{kind}/{code}", ""), (str(id), "")]
     elif flow.proto not in WITH_PORTS:
         numbers = [("", ""), ("", "")]
     else:
-        turned = flow.saddr != original.saddr
-        numbers = [(str(flow.sport), "two" if turned else "one"), (str(flow.dport), "one" if turned else "two")]
-    ends = {original.saddr: "one", original.daddr: "two"}
-    cells = [(format_address(end), ends.get(end, "")) for end in (flow.saddr, flow.daddr)]
+        looks = {(original.saddr, original.sport): "one", (original.daddr, original.dport): "two"}
+        ends = ((flow.saddr, flow.sport), (flow.daddr, flow.dport))
+        numbers = [(str(end[1]), looks.get(end, "new")) for end in ends]
+    looks_of = {original.saddr: "one", original.daddr: "two"}
+    cells = [(format_address(end), looks_of.get(end, "new")) for end in (flow.saddr, flow.daddr)]
     cells += [(NAMES.get(flow.proto, str(flow.proto)), ""), *numbers]
     return "".join(f'<td class="{look}"><code>{escape(text)}</code></td>' for text, look in cells)

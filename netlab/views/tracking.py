@@ -13,7 +13,7 @@ from typing import Final
 from netlab.conntrack.entry import Entry, Status
 from netlab.conntrack.tcp_table import IGNORE, TABLE, Kind
 from netlab.conntrack.track import Conntrack
-from netlab.conntrack.tuples import Direction
+from netlab.conntrack.tuples import Direction, invert
 from netlab.draw.conntrack import NAMES, chains, countdown, tcp_diagram
 from netlab.draw.flow import FlowStop, flow_stop
 from netlab.hooks import HookFunction, HookState
@@ -23,6 +23,7 @@ from netlab.packet import Packet
 from netlab.views.panel import Panel
 
 BEFORE, AFTER, ON_THE_WAY, LAST = "before conntrack", "conntrack has looked", "on the way", "about to be confirmed"
+TRANSLATED: Final = "NAT has looked"
 OVER: Final = "it is over"
 
 _PLACES: Final[list[tuple[Hook, int, str]]] = [
@@ -34,6 +35,12 @@ _PLACES: Final[list[tuple[Hook, int, str]]] = [
     (Hook.LOCAL_IN, Priority.CONNTRACK_CONFIRM - 1, LAST),
     (Hook.POST_ROUTING, Priority.CONNTRACK_CONFIRM - 1, LAST),
 ]
+
+_NAT_PLACES: Final[list[tuple[Hook, int, str]]] = [
+    (Hook.PRE_ROUTING, Priority.NAT_DST + 1, TRANSLATED),
+    (Hook.LOCAL_OUT, Priority.NAT_DST + 1, TRANSLATED),
+]
+"""Where sources are translated the stop before the confirmation shows it."""
 
 
 def _tracker(host: Host) -> Conntrack:
@@ -89,7 +96,8 @@ class EntrySteps(Panel):
 
             return observe
 
-        registered = [host.register(hook, observer(place), at, "observer") for hook, at, place in _PLACES]
+        places = _PLACES + (_NAT_PLACES if host.has_firewall and "nat" in host.firewall.ruleset.tables else [])
+        registered = [host.register(hook, observer(place), at, "observer") for hook, at, place in places]
         try:
             trace = host.send(packet) if dev is None else host.receive(dev, packet)
         finally:
@@ -128,11 +136,20 @@ def _told(place: str, entry: Entry | None, state: HookState) -> str:
         if known:
             return f"The table has its tuple, as a {way} tuple: it belongs to that flow, and is {state.skb.ctstate}."
         return "No entry has its tuple, so one is made. It hangs on the packet only: the table does not know it."
+    if place.endswith(TRANSLATED):
+        return _translated(entry, state)
     if known:
         return "The flow has been in the table since its first packet; nothing needs to be confirmed."
     if place.endswith(LAST):
         return "All other functions of this hook have let it pass. Conntrack's last function is next."
     return "The entry travels with the packet. Were the packet dropped here, nothing would be left of it."
+
+
+def _translated(entry: Entry, state: HookState) -> str:
+    if entry.status & Status.CONFIRMED:
+        return "Its flow is known, so no rule is asked: the packet is translated as the entry's other tuple says."
+    changed = "" if entry.reply == invert(entry.original) else " It has rewritten the reply tuple, and the packet."
+    return f"The first packet of a flow: the rules of the table nat have been asked.{changed}"
 
 
 def _after(entry: Entry | None) -> str:

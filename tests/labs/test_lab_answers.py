@@ -7,9 +7,9 @@ import pytest
 from netlab.grading import bank
 from netlab.grading.judge import draw_probes
 
-EXERCISES = {exercise.id: exercise for lab in ("01", "02", "05", "06") for exercise in bank.exercises_of(lab, "")}
-hooks_lab, verdicts_lab, rules_lab, flow_lab = (
-    sys.modules[f"netlab_lab_{name}"] for name in ("01_hooks", "02_verdicts", "05_iptables", "06_flow")
+EXERCISES = {exercise.id: exercise for lab in ("01", "02", "05", "06", "08") for exercise in bank.exercises_of(lab, "")}
+hooks_lab, verdicts_lab, rules_lab, flow_lab, nat_lab = (
+    sys.modules[f"netlab_lab_{name}"] for name in ("01_hooks", "02_verdicts", "05_iptables", "06_flow", "08_nat")
 )
 
 
@@ -140,3 +140,33 @@ def test_05_5_the_walk_is_that_of_real_rules():
         for probe in draw_probes(EXERCISES["05.5"], seed):
             passed = bool(rules_lab.real_rules(*probe.inputs).out)
             assert ("ACCEPT" if passed else "DROP") == rules_lab.answer_05_5(*probe.inputs), probe
+
+
+@pytest.mark.parametrize("row", nat_lab.answer_08_1)
+def test_08_1_addresses(row):
+    assert nat_lab.seen_address(row) == nat_lab.answer_08_1[row]
+
+
+@pytest.mark.parametrize("row", nat_lab.answer_08_2)
+def test_08_2_counters(row):
+    assert nat_lab.masqueraded(row) == nat_lab.answer_08_2[row]
+
+
+@pytest.mark.parametrize("exercise", ["08.3", "08.4"])
+def test_08_no_rule_of_the_reference_can_be_left_out(exercise):
+    subject = EXERCISES[exercise]
+
+    def fates(rules):
+        return [subject.observe(rules, probe).facts for probe in draw_probes(subject, "")]
+
+    want = fates(subject.reference)
+    rules = [line for line in subject.reference.splitlines(keepends=True) if line.startswith("-A")]
+    rules += [":FORWARD DROP"] if ":FORWARD DROP" in subject.reference else []
+    assert [line for line in rules if fates(subject.reference.replace(line, "")) == want] == []
+
+
+def test_08_5_an_entry_waits_for_that_answer():
+    for probe in draw_probes(EXERCISES["08.5"], "a"):
+        (source, sport), (target, dport) = nat_lab.answer_08_5(*probe.inputs)
+        wanted = f"src={source} dst={target} sport={sport} dport={dport}"
+        assert nat_lab.with_rules(*probe.inputs).entries.count(wanted) == 1

@@ -159,3 +159,20 @@ def test_a_panel_is_a_page_where_there_are_no_widgets() -> None:
     panel._handle_custom_msg({"do": "press", "name": "nonsense"}, [])
     assert "SYN_SENT" in panel.static_html() and "<svg" in panel.static_html()
     assert str(panel) == "TCP's states: client: SYN: from NONE to SYN_SENT."
+
+
+def test_nat_paints_the_reply_tuple_anew() -> None:
+    rules = "*nat\n-A PREROUTING -p udp --dport 53 -j DNAT --to-destination 10.0.2.9:54\nCOMMIT\n"
+    host = Host("router", {"eth0": "10.0.1.1/24", "eth1": "10.0.2.1/24"}, sysctls={"net.ipv4.ip_forward": 1},
+                iptables=rules)  # fmt: skip
+    panel = follow_entry(host, ("eth0", QUERY), ("eth1", ANSWER.with_(src="10.0.2.9", sport=54)))
+    panel.press("Forward")
+    assert 'class="new"' not in panel.html
+    panel.press("Forward")
+    assert here(panel) == "PRE_ROUTING: NAT has looked"
+    assert 'class="new"><code>10.0.2.9</code>' in panel.html
+    assert 'class="new"><code>54</code>' in panel.html
+    assert panel.story.endswith("It has rewritten the reply tuple, and the packet.")
+    while here(panel) != "PRE_ROUTING: NAT has looked" or "no rule is asked" not in panel.story:
+        panel.press("Forward")
+    assert "10.0.2.2:53 &gt; 10.0.1.2:5000" not in panel.html  # the source is put back at the very end
