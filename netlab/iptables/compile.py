@@ -20,7 +20,7 @@ from netlab.hooks import HookState
 from netlab.iptables.base import Base
 from netlab.iptables.engine import BoundChain, BoundRule, walk
 from netlab.iptables.extension import HotDrop, Match, given
-from netlab.iptables.matches.conntrack import ConntrackMatch, StateMatch
+from netlab.iptables.matches.conntrack import ConntrackMatch, StateMatch, flow_of
 from netlab.iptables.matches.mark import CommentMatch, MarkMatch
 from netlab.iptables.matches.transport import TcpMatch, UdpMatch
 from netlab.iptables.model import Counters
@@ -69,7 +69,7 @@ def _base(match: Base) -> Iterator[str]:
 
 
 def _header(match: TcpMatch | UdpMatch) -> Iterator[str] | None:
-    if match != match.trimmed() or (isinstance(match, TcpMatch) and match.option):
+    if match != match.trimmed() or match.at_one_go or (isinstance(match, TcpMatch) and match.option):
         return None  # what nftables keeps otherwise than it is written, only the test knows
     return itertools.chain(_ports(match), _flags(match))
 
@@ -96,7 +96,10 @@ def _state(match: ConntrackMatch | StateMatch) -> Iterator[str] | None:
     states = match.state.value
     if not _OF_FLOWS.issuperset(states):
         return None
-    return iter(("state.skb.ct is not None", f"state.skb.ctstate in {{{', '.join(map(repr, states))}}}"))
+    one_of = f"state.skb.ctstate in {{{', '.join(map(repr, states))}}}"
+    if "NEW" in states:  # between CT and conntrack, too
+        return iter((f"({one_of} if state.skb.ct is not None else flow_of(state.skb) is not None)",))
+    return iter(("state.skb.ct is not None", one_of))
 
 
 def _nothing(match: Match) -> None:
@@ -220,7 +223,7 @@ class _Writer:
 
     def __init__(self) -> None:
         self.portions: list[list[str]] = [[]]
-        self.namespace: dict[str, Any] = {"Packet": Packet, "ENDED": ENDED}
+        self.namespace: dict[str, Any] = {"Packet": Packet, "ENDED": ENDED, "flow_of": flow_of}
         self._numbers = count(1)
 
     def named(self, what: str, value: object) -> str:

@@ -64,6 +64,12 @@ class HeaderMatch(Match):
         """Whether iptables-nft, too, leaves it to the module."""
         return self.blank or self.only_module
 
+    @property
+    def at_one_go(self) -> bool:
+        """Whether iptables-nft compares both ports together: of `! --sport 1 ! --dport 80` it makes "not both"."""
+        both = (self.sport, self.dport)
+        return all(one and one.negated and 0 < one.value.low == one.value.high for one in both)
+
     def questions(self) -> Iterator[tuple[int, Question]]:
         """What to ask of a header, and how many of its bytes that takes."""
         for at, ports in ((0, self.sport), (2, self.dport)):
@@ -79,6 +85,8 @@ class HeaderMatch(Match):
         if native and self.vanishes:
             return lambda packet, state: True
         asked = list((self.trimmed() if native else self).questions())
+        if native and self.at_one_go:
+            asked = [(4, _not_both(asked[0][1], asked[1][1])), *asked[2:]]
         questions = [question for _, question in asked]
         needed = max(length for length, _ in asked) if native else self.header
 
@@ -121,6 +129,11 @@ class HeaderMatch(Match):
 def _asks_port(at: int, ports: Is[Span]) -> Question:
     (low, high), negated = ports
     return lambda header: (low <= (header[at] << 8 | header[at + 1]) <= high) is not negated
+
+
+def _not_both(sport: Question, dport: Question) -> Question:
+    """Of two questions that ask for another port each: whether one of them is answered with yes."""
+    return lambda header: sport(header) or dport(header)
 
 
 def _listed(side: str, ports: Is[Span] | None, protocol: str, numeric: bool) -> Iterator[str]:
