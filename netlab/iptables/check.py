@@ -12,7 +12,7 @@ from netlab.iptables.base import Base
 from netlab.iptables.extension import Extension, Match, Use, Variant
 from netlab.iptables.model import TABLES, Chain, Jump, Rule, Ruleset, Table
 from netlab.iptables.option import protocol_of
-from netlab.iptables.targets.standard import Drop
+from netlab.iptables.targets.standard import Accept, Drop, Return
 from netlab.iptables.words import Place, RuleError
 from netlab.names import Hook, NetlabError, Verdict
 
@@ -51,8 +51,10 @@ def check_table(table: Table, variant: Variant = "nft") -> None:
             _check_jump(table, rule)
     leading = hooks_leading_to(table, variant)
     for chain in table.chains.values():
-        for rule in chain.rules:
-            _check_rule(table, chain, rule, leading[chain.name], variant)
+        followed = _followed(chain, variant)
+        for number, rule in enumerate(chain.rules):
+            hooks = leading[chain.name] if number < followed else frozenset[Hook]()
+            _check_rule(table, chain, rule, hooks, variant)
 
 
 def _check_jump(table: Table, rule: Rule) -> None:
@@ -75,7 +77,7 @@ def hooks_leading_to(table: Table, variant: Variant = "nft") -> Mapping[str, fro
     Raises:
         RuleError: jumps that go in a circle, or too deep.
     """
-    jumps = {name: list(_jumps(chain)) for name, chain in table.chains.items()}
+    jumps = {name: list(_jumps(chain, variant)) for name, chain in table.chains.items()}
     hooks: dict[str, set[Hook]] = {name: set() for name in table.chains}
     for chain in table.chains.values():
         if chain.hook is None or (variant == "nft" and not chain.hooked):
@@ -85,8 +87,17 @@ def hooks_leading_to(table: Table, variant: Variant = "nft") -> Mapping[str, fro
     return {name: frozenset(found) for name, found in hooks.items()}
 
 
-def _jumps(chain: Chain) -> Iterator[tuple[str, Place | None]]:
-    for rule in chain.rules:
+def _followed(chain: Chain, variant: Variant) -> int:
+    """How many rules of a chain are looked at: ip_tables sees that none behind `-j ACCEPT` or the like is reached."""
+    if variant == "legacy":
+        for number, rule in enumerate(chain.rules, 1):
+            if isinstance(rule.target, Accept | Drop | Return) and rule.matches == (Base(),):
+                return number
+    return len(chain.rules)
+
+
+def _jumps(chain: Chain, variant: Variant) -> Iterator[tuple[str, Place | None]]:
+    for rule in chain.rules[: _followed(chain, variant)]:
         if isinstance(rule.target, Jump):
             yield rule.target.chain, rule.target_place
 
@@ -134,7 +145,7 @@ def _check_rule(table: Table, chain: Chain, rule: Rule, leading: frozenset[Hook]
         if isinstance(extension, Base):
             continue
         try:
-            _check_place(extension, table.name, leading | own)
+            _check_place(extension, table.name, leading | own if variant == "nft" else leading)
             if isinstance(extension, Match):
                 _check_protocol(extension, base, variant)
             extension.check(use)

@@ -206,11 +206,11 @@ def _rename_chain(table: Table, call: Call) -> None:
     if new in table.chains:
         raise RuleError("File exists.", call.chain_place, status=1)
     check_name(new, call.chain_place)
-    del table.chains[chain.name]
     for other in table.chains.values():
         for position, rule in enumerate(other.rules):
             if isinstance(rule.target, Jump) and rule.target.chain == chain.name:
                 other.rules[position] = replace(rule, target=replace(rule.target, chain=new))
+    del table.chains[chain.name]
     chain.name = new
     table.chains[new] = chain
 

@@ -134,3 +134,25 @@ def test_a_negated_protocol_satisfies_nftables_alone() -> None:
 
 def test_a_policy_of_drop_in_nat_loads() -> None:
     assert taken(":PREROUTING DROP [0:0]", table="nat")
+
+
+@pytest.mark.parametrize(
+    ("rules", "legacy_takes_it"),
+    [
+        ("-A PREROUTING -j ACCEPT\n-A PREROUTING -j MASQUERADE", True),
+        ("-A PREROUTING -s 1.1.1.1 -j ACCEPT\n-A PREROUTING -j MASQUERADE", False),
+        ("-A PREROUTING -j RETURN\n-A PREROUTING -j a\n-A a -j a", True),
+        ("-A PREROUTING -m comment --comment x -j RETURN\n-A PREROUTING -j a\n-A a -j a", False),
+        ("-A PREROUTING -j a\n-A a -j RETURN\n-A a -j MASQUERADE", True),
+        ("-A PREROUTING -j a\n-A a -g b\n-A b -j ACCEPT\n-A b -g a", True),
+    ],
+)
+def test_legacy_sees_what_is_never_reached(rules: str, legacy_takes_it: bool) -> None:
+    ruleset = restore(f"*nat\n:a -\n:b -\n{rules}\nCOMMIT\n")
+    with pytest.raises(RuleError):
+        check(ruleset)
+    if legacy_takes_it:
+        check(ruleset, "legacy")
+    else:
+        with pytest.raises(RuleError):
+            check(ruleset, "legacy")
