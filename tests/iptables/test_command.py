@@ -159,3 +159,10 @@ def test_whatever_is_typed_is_done_or_refused(lines: list[str]) -> None:
         assert (output.status != 0) == bool(output.err)
         if output.status:
             assert save(rules.ruleset, counters=True) == before
+
+
+def test_a_chain_that_jumps_to_itself_can_be_renamed() -> None:
+    rules = Rules()
+    for line in ("-N a", "-A a -j a", "-E a b"):
+        assert command(rules, f"iptables {line}").status == 0
+    assert "-A b -j b" in save(rules.ruleset)
