@@ -83,16 +83,18 @@ def _entry(stop: FlowStop) -> str:
 
 def _cells(flow: FlowTuple, original: FlowTuple) -> str:
     """A tuple's fields: one look for the end that began, another for the other end, a third for what NAT put in."""
+    begun, asked = ((original.saddr, original.sport), "one"), ((original.daddr, original.dport), "two")
+    expected = (begun, asked) if flow == original else (asked, begun)
+    ends = (flow.saddr, flow.sport), (flow.daddr, flow.dport)
+    looks = [[look if field == due else "new" for field, due in zip(end, whose, strict=True)]
+             for end, (whose, look) in zip(ends, expected, strict=True)]  # fmt: skip
     if flow.proto == Proto.ICMP:
         kind, code, id = flow.icmp
         numbers = [(f"{kind}/{code}", ""), (str(id), "")]
     elif flow.proto not in WITH_PORTS:
         numbers = [("", ""), ("", "")]
     else:
-        looks = {(original.saddr, original.sport): "one", (original.daddr, original.dport): "two"}
-        ends = ((flow.saddr, flow.sport), (flow.daddr, flow.dport))
-        numbers = [(str(end[1]), looks.get(end, "new")) for end in ends]
-    looks_of = {original.saddr: "one", original.daddr: "two"}
-    cells = [(format_address(end), looks_of.get(end, "new")) for end in (flow.saddr, flow.daddr)]
+        numbers = [(str(port), look[1]) for (_, port), look in zip(ends, looks, strict=True)]
+    cells = [(format_address(address), look[0]) for (address, _), look in zip(ends, looks, strict=True)]
     cells += [(NAMES.get(flow.proto, str(flow.proto)), ""), *numbers]
     return "".join(f'<td class="{look}"><code>{escape(text)}</code></td>' for text, look in cells)

@@ -7,6 +7,8 @@ from netlab.draw.story import HookOwner, Stop, tell
 from netlab.trace import Trace
 
 COLUMNS = ("step", "where", "what happens", "verdict", "the packet then", "packet", "host")
+REASONS = ("because", "", "rule", "call stack")
+"""The facts that stand under what happens."""
 
 
 def journey_table(trace: Trace, hosts: Mapping[str, HookOwner] | None = None) -> str:
@@ -18,7 +20,7 @@ def journey_table(trace: Trace, hosts: Mapping[str, HookOwner] | None = None) ->
 
 
 def _row(number: int, stop: Stop) -> str:
-    reasons = "".join(f"<br><small>{escape(text)}</small>" for name, text in stop["facts"] if name in ("because", ""))
+    reasons = "".join(f"<br><small>{escape(text)}</small>" for name, text in stop["facts"] if name in REASONS)
     packet = dict(stop["facts"]).get("packet", "")
     cells = (
         escape(stop["title"]), escape(stop["story"]) + reasons, escape(stop["verdict"]),

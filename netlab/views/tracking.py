@@ -141,15 +141,20 @@ def _told(place: str, entry: Entry | None, state: HookState) -> str:
     if known:
         return "The flow has been in the table since its first packet; nothing needs to be confirmed."
     if place.endswith(LAST):
-        return "All other functions of this hook have let it pass. Conntrack's last function is next."
+        told = "All other functions of this hook have let it pass. Conntrack's last function is next."
+        return told if _mirrored(entry) else f"{told} The reply tuple is that of an answer to the translated packet."
     return "The entry travels with the packet. Were the packet dropped here, nothing would be left of it."
 
 
 def _translated(entry: Entry, state: HookState) -> str:
     if entry.status & Status.CONFIRMED:
         return "Its flow is known, so no rule is asked: the packet is translated as the entry's other tuple says."
-    changed = "" if entry.reply == invert(entry.original) else " It has rewritten the reply tuple, and the packet."
+    changed = "" if _mirrored(entry) else " They have rewritten the reply tuple, and the packet."
     return f"The first packet of a flow: the rules of the table nat have been asked.{changed}"
+
+
+def _mirrored(entry: Entry) -> bool:
+    return entry.reply == invert(entry.original)
 
 
 def _after(entry: Entry | None) -> str:

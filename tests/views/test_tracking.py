@@ -172,7 +172,18 @@ def test_nat_paints_the_reply_tuple_anew() -> None:
     assert here(panel) == "PRE_ROUTING: NAT has looked"
     assert 'class="new"><code>10.0.2.9</code>' in panel.html
     assert 'class="new"><code>54</code>' in panel.html
-    assert panel.story.endswith("It has rewritten the reply tuple, and the packet.")
+    assert panel.story.endswith("They have rewritten the reply tuple, and the packet.")
     while here(panel) != "PRE_ROUTING: NAT has looked" or "no rule is asked" not in panel.story:
         panel.press("Forward")
     assert "10.0.2.2:53 &gt; 10.0.1.2:5000" not in panel.html  # the source is put back at the very end
+
+
+def test_a_port_that_nat_keeps_is_not_painted_anew() -> None:
+    rules = "*nat\n-A POSTROUTING -o eth1 -j MASQUERADE\nCOMMIT\n"
+    addresses = {"eth0": "10.0.1.1/24", "eth1": "10.0.2.1/24"}
+    host = Host("router", addresses, sysctls={"net.ipv4.ip_forward": 1}, iptables=rules)
+    panel = follow_entry(host, ("eth0", QUERY))
+    panel.press("Last")
+    panel.press("Back")
+    assert re.findall(r'class="new"><code>([^<]+)', panel.html) == ["10.0.2.1"]
+    assert panel.story.endswith("The reply tuple is that of an answer to the translated packet.")
