@@ -65,7 +65,7 @@ def test_the_kernel_agrees(worker: Worker, match: str, variant: Variant, seed: i
         found = compare(_numbers(mine, variant), _numbers(theirs, variant), late=late)
         assert found, f"{scenario.name} with {variant}: {found}"
         answers += answered(mine)
-    assert answers > 1000 * len(seeds(seed, whole))
+    assert answers > 500 * len(seeds(seed, whole)), "hardly a rule was asked"
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
