@@ -90,7 +90,8 @@ class Conntrack:
         skb = state.skb
         if skb.ctstate is not None and (skb.ct is not None or skb.ctstate is _UNTRACKED):
             return _ACCEPT  # it came over lo, and was met on its way out; or a rule said not to
-        skb.ctstate, skb.about_untracked = _INVALID_STATE, False
+        skb.ctstate = _INVALID_STATE
+        skb.about_untracked = skb.about_untracked and packet.proto == _ICMP  # of an error it is not forgotten
         skb.summed = self._protocols.checks(state.hook)
         if self._ordinary.take(packet, skb):
             return _ACCEPT
