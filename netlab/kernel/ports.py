@@ -20,6 +20,7 @@ from netlab.packet import ICMP_QUERIES, OFFSET, Packet
 Row = Mapping[str, Any]
 
 _RANGE = re.compile(r"--to-(?:source|destination) \S*?:(\d+)(?:-(\d+))?|--to-ports (\d+)(?:-(\d+))?")
+_OF_SOURCE = re.compile(r"-j (SNAT|MASQUERADE)\b")
 _AT_RANDOM = re.compile(r"--random\b")
 _CONFIRMING: Final = frozenset({"LOCAL_IN", "POST_ROUTING"})
 _CHECKSUM_AT: Final = {Proto.TCP: 16, Proto.UDP: 6, Proto.ICMP: 2}
@@ -51,8 +52,8 @@ class Ports:
     """
 
     def __init__(self, rules: str) -> None:
-        found = [[int(number) for number in numbers if number] for numbers in _RANGE.findall(rules)]
-        self._ranges = [range(numbers[0], numbers[-1] + 1) for numbers in found]
+        self._ranges = _ranges_in(rules)
+        self._of_sources = _ranges_in("\n".join(line for line in rules.splitlines() if _OF_SOURCE.search(line)))
         self._at_random = _AT_RANDOM.search(rules) is not None
         self._simulated: dict[Flow, Flow] = {}
         self._real: dict[Flow, Flow] = {}
@@ -124,7 +125,7 @@ class Ports:
         """Whether a source's port may have become either of these."""
         if mine == theirs or self._from_a_range(mine, theirs):
             return True
-        if before is None or any((mine in one) != (theirs in one) for one in self._ranges):
+        if before is None or any((mine in one) != (theirs in one) for one in self._of_sources):
             return False
         left = self._at_random or before not in (mine, theirs)
         return left and _class_of(mine) == _class_of(theirs) == _class_of(before)
@@ -184,6 +185,12 @@ def _turned(flow: FlowTuple) -> FlowTuple:
     """The tuple with its ends exchanged; what else there is stays as it is (of ICMP the id, type and code)."""
     flow = flow._replace(saddr=flow.daddr, daddr=flow.saddr)
     return flow if flow.proto == Proto.ICMP else flow._replace(sport=flow.dport, dport=flow.sport)
+
+
+def _ranges_in(rules: str) -> list[range]:
+    """The ports, of which each may be alone, that rules turn packets to."""
+    found = [[int(number) for number in numbers if number] for numbers in _RANGE.findall(rules)]
+    return [range(numbers[0], numbers[-1] + 1) for numbers in found]
 
 
 def _class_of(port: int) -> int:
