@@ -313,9 +313,10 @@ class Packet(NamedTuple):
         if not isinstance(message, Icmp) or not message.is_error or len(message.payload) < 20:
             return None
         data = message.payload
-        # A quotation is cut short, its total length is not: read it as if it ended where it does.
+        # A quotation is cut short, its total length is not: read it as if it ended where it does. Nobody asks for its
+        # version: the kernel takes it for IPv4's (nf_conntrack_inet_error).
         header = (data[0] & 15) * 4
-        if data[0] >> 4 != 4 or not 20 <= header <= len(data):
+        if not 20 <= header <= len(data):
             return None
         _, tos, _, ip_id, frag, ttl, proto, _, saddr, daddr = IP_HEADER.unpack_from(data)
         return Packet(saddr, daddr, proto, data[header:], ttl, tos, ip_id, frag, data[20:header])

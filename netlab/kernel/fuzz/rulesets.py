@@ -185,7 +185,9 @@ TARGETS: Final = (
     Allowed(RAW, EVERYWHERE, "-j TRACE"),
     Allowed(ALL, EVERYWHERE, "-j SET --{add|del}-set addresses {src|dst}"),
     Allowed(NAT, SOURCES, "-j SNAT --to-source {address}"),
-    Allowed(NAT, SOURCES, "-p {tcp|udp} -j SNAT --to-source {address}{:{port}|:1024-1030|}{| --persistent}"),
+    Allowed(NAT, SOURCES, "-p {tcp|udp} -j SNAT --to-source {address}{:{port}|}{| --persistent}"),
+    # No host sends from this address, so that a port chosen at random is known for one.
+    Allowed(NAT, SOURCES, "-p {tcp|udp} -j SNAT --to-source 203.0.113.77:3000-3006{| --persistent}"),
     Allowed(NAT, frozenset({Hook.POST_ROUTING}), "{-j MASQUERADE|-p {tcp|udp} -j MASQUERADE --to-ports 2000-2010}"),
     Allowed(NAT, DESTINATIONS, "-j DNAT --to-destination {address}"),
     Allowed(NAT, DESTINATIONS, "-p {tcp|udp} -j DNAT --to-destination {address}:{port}"),
