@@ -76,11 +76,19 @@ def test_a_destination_differs_only_within_a_range() -> None:
         assert bool(ports) is may
 
 
-def test_a_port_that_one_flow_has_is_not_another_ones() -> None:
+def test_a_port_that_a_new_flow_gets_is_no_longer_the_old_ones() -> None:
     ports = learned(MASQUERADE, 4000, 30000, 40000)
-    ports.learn(path(4000, 31000), path(4000, 40000))
-    assert ports.simulated_rows(path(4000, 40000)) == path(4000, 30000)
-    assert ports.real_packet(Packet.udp("10.0.2.2", "10.0.2.1", 53, 31000)).dport == 31000
+    ports.learn(path(5000, 31000), path(5000, 40000))
+    assert ports.simulated_rows(path(5000, 40000)) == path(5000, 31000)
+    assert ports.real_packet(Packet.udp("10.0.2.2", "10.0.2.1", 53, 31000)).dport == 40000
+    assert ports.real_packet(Packet.udp("10.0.2.2", "10.0.2.1", 53, 30000)).dport == 30000
+
+
+def test_a_port_holds_for_a_flow_that_is_no_longer_new() -> None:
+    ports = learned(MASQUERADE, 4000, 30000, 40000)
+    later = [[one | {"state": "ESTABLISHED"} for one in path(4000, port)] for port in (30000, 41000)]
+    ports.learn(*later)
+    assert ports.simulated_rows(later[1]) == later[1]
 
 
 def test_what_goes_to_the_port_that_only_the_kernel_has_taken_goes_to_a_free_one() -> None:

@@ -28,10 +28,11 @@ Json = Mapping[str, Any]
 # - a connection's timeout, which in the kernel runs on while the scenario is under way (`_same_entry`);
 # - ports and echo ids that NAT chooses at random: they must be of the right class, and the same to the end (`Ports`);
 # - what rules of a table have counted in which one rule lets chance decide (`by_table`);
-# - whether what was lost in a queue was refused there, by the program or by nobody listening (`_lost_in_queues`);
+# - whether what was lost in a queue was refused there, by the program or by nobody listening, and where rules are, a
+#   fragment that was kept and then lost (`_lost_in_queues`);
 # - the text of rules that iptables-legacy prints: netlab writes as iptables-nft does (`_without_text`);
 # - lines of LOG rules, which a namespace keeps to itself unless the whole machine says otherwise (`_known_lines`).
-_WAYS_TO_LOSE, _LOST = frozenset({"DROP", "QUEUE"}), "DROP or QUEUE"
+_WAYS_TO_LOSE, _LOST = frozenset({"DROP", "QUEUE", "STOLEN"}), "DROP, QUEUE or STOLEN"
 _TIMEOUTS_APART = 2  # seconds
 _TIMESTAMP_REPLY = 14
 _TIMESTAMP_OPTION = 68

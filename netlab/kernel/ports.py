@@ -3,8 +3,8 @@
 Only what may differ is taken for such a choice. Where a source's port had to change, both worlds have left it, for
 ports of the same class: below 512, below 1024, or above (nf_nat_l4proto_unique_tuple in net/netfilter/nf_nat_core.c).
 Where the rules name a range, both have taken a port out of it; and what a rule names alone is no range. A pair that has
-been seen once holds in both directions until a NEW packet takes a port again, since its flow was lost before it was
-confirmed, or is over; so a port taken twice shows.
+been seen once holds in both directions until a NEW packet takes a port again: then the flow that had it was lost before
+it was confirmed, or is over. The entries compared at the end tell which flow has which.
 """
 
 import re
