@@ -40,8 +40,8 @@ PATTERNS: Final[dict[str, str]] = {
     "hashlimit": "-m hashlimit --hashlimit-{upto|above} {1|3|20}/hour --hashlimit-burst {1|2|5|20}"
     "{|| --hashlimit-mode {+srcip|srcport|dstip|dstport}} --hashlimit-name {one|two|three|four|five}"
     "{|| --hashlimit-srcmask {0|8|24}}{|| --hashlimit-dstmask {0|16|24}}"
-    # Of a full table (--hashlimit-htable-max) the kernel tells its log, at a rate that all namespaces share.
-    "{|| --hashlimit-htable-size {1|2}}",
+    # Of a full table (eight times its size) the kernel tells its log, at a rate that all namespaces share.
+    "{|| --hashlimit-htable-size {64|100}}",
     "statistic": "-m statistic --mode {nth {!}--every {1 --packet 0|2 --packet {0|1}|7 --packet {0|3|6}}"
     "|random {!}--probability {0|1}}",
     "addrtype": f"-m addrtype{{ {{!}}--src-type {{+{TYPES}}}|}} {{!}}--dst-type {{+{TYPES}}}{{limited}}",
