@@ -31,7 +31,7 @@ from netlab.trace import UNKNOWN, Logged, Passed, Ran, Received, Refused, Sent, 
 _ATTEMPTS = 3
 _QUIET = 0.001  # seconds
 _TICKS = 6  # CLOCK_MONOTONIC_COARSE: the time of the last timer tick (clock_gettime(2))
-
+_TICK = time.clock_getres(_TICKS)  # seconds
 
 _LOG_BURST, _LOG_SECONDS = 8, 6.0
 _logged: list[float] = []  # when this process has seen the kernel log something
@@ -150,9 +150,10 @@ class _Run:
     def steps(self, *, age: bool) -> Iterator[Step]:
         list(self.probes.read())
         redirected: set[str] = set()
+        acted = 0.0
         for number, step in enumerate(self.network.scenario.steps):
-            for _ in range(self.ticks):
-                _next_tick()
+            if self.ticks and not isinstance(step, AdvanceStep):
+                _wait_for_ticks(self.ticks, since=acted)
             if self.logs:
                 self._make_room_in_log()
             recorder = Recorder(
@@ -170,6 +171,8 @@ class _Run:
             else:
                 done.events += self._send(step)
             self._settle(recorder)
+            if not isinstance(step, AdvanceStep):
+                acted = time.clock_gettime(_TICKS)
             done.events += recorder.close()
             redirected.update(aging.redirectors(done.events) if age else ())
             # The number of a packet whose own sequence number the scenario has written down.
@@ -281,8 +284,8 @@ def _rules_of(scenario: Scenario) -> str:
     return "\n".join([*(spec.iptables for spec in scenario.hosts.values()), *commands])
 
 
-def _next_tick() -> None:
-    """Waits for the kernel's next timer tick: what it limits by time it counts in ticks."""
-    before = time.clock_gettime(_TICKS)
-    while time.clock_gettime(_TICKS) == before:
+def _wait_for_ticks(count: int, *, since: float) -> None:
+    """Waits for the timer's next tick, and for so many since then: the kernel counts in them what it limits by time."""
+    awaited = max(time.clock_gettime(_TICKS) + _TICK, since + count * _TICK) - _TICK / 2  # ticks are a little uneven
+    while time.clock_gettime(_TICKS) < awaited:
         time.sleep(0.0005)
