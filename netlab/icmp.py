@@ -74,7 +74,7 @@ def unsummed(packet: Packet) -> Packet:
     """
     at = CHECKSUM_AT.get(packet.proto)
     payload = packet.payload
-    if at is None or len(payload) < at + 2 or payload[at : at + 2] == bytes(2):
+    if at is None or len(payload) < at + 2:
         return packet
     pseudo = packet.to_bytes()[12:20] + bytes((0, packet.proto)) + len(payload).to_bytes(2, "big")
     partial = 0xFFFF - checksum(pseudo)

@@ -46,12 +46,13 @@ class IpInput:
 
     def __init__(self, host: Machine, hooks: Hooks, output: IpOutput, sockets: Callable[[Skb], None]) -> None:
         self.host = host
+        self._fib, self._sysctls = host.fib, host.sysctls
         self._hooks = hooks
         self._output = output
         self._sockets = sockets
         self._reassembly = Reassembly()
         self._remembered: dict[tuple[int, int, str | None, int, int, int], InputDecision] = {}
-        self._remembered_for = (0, 0)
+        self._routes_then = self._settings_then = 0
 
     def arrive(self, dev: str, packet: Packet, number: int, looped: Skb | None = None, to_all: bool = False) -> None:
         """A frame out of the wire, or out of `lo` with the route of its sending side (ip_rcv)."""
@@ -59,7 +60,7 @@ class IpInput:
             record(Received(number, self.host.name, dev, packet))
         skb = Skb(packet, number, dev)
         if looped is not None:
-            skb.looped = True
+            skb.looped, skb.unsummed = True, looped.unsummed
             skb.about_untracked, skb.about_received = looped.about_untracked, looped.about_received
             if looped.ctstate is not CtState.INVALID or looped.about_untracked:  # else it only says: there is no flow
                 skb.ct, skb.direction, skb.ctstate = looped.ct, looped.direction, looped.ctstate
@@ -106,10 +107,10 @@ class IpInput:
 
     def decide(self, skb: Skb) -> InputDecision:
         """The input decision, remembered until routes or settings change."""
-        fib, sysctls = self.host.fib, self.host.sysctls
-        if self._remembered_for != (fib.version, sysctls.version):
+        fib, sysctls = self._fib, self._sysctls
+        if self._routes_then != fib.version or self._settings_then != sysctls.version:
             self._remembered.clear()
-            self._remembered_for = fib.version, sysctls.version
+            self._routes_then, self._settings_then = fib.version, sysctls.version
         src, dst, protocol, _, _, tos, _, _, _, _, mark = skb.packet
         question = src, dst, skb.dev_in, tos, mark, protocol
         found = self._remembered.get(question)

@@ -35,13 +35,15 @@ class IpOutput:
 
     # ---------------------------------------------------------------- made here
 
-    def emit(self, packet: Packet, by: str, source: int = 0, *, awaited: bool = False) -> None:
+    def emit(self, packet: Packet, by: str, source: int = 0, *, awaited: bool = False, unsummed: bool = False) -> None:
         """Send a packet that the kernel or a socket of this host made (ip_queue_xmit, ip_push_pending_frames).
 
         `source` is the address the socket is bound to, which rules may ask for; a source of 0 is filled in. `awaited`:
-        a program waits for its system call to return, and hears the errno if it fails.
+        a program waits for its system call to return, and hears the errno if it fails. `unsummed`: its checksum is
+        left to the device.
         """
         skb = Skb(packet, self.host.wires.new_number())
+        skb.unsummed = unsummed
         if awaited:
             skb.sender = lambda errno, why: self.host.refuse(skb, errno, why)
         decision = self._route(packet.daddr, source, packet)
@@ -228,7 +230,7 @@ class IpOutput:
         room = icmp.room_for_quotation(self.host.mtu_of(decision.dev, decision.route), reply.data)
         if room <= icmp.LEAST_QUOTATION:
             return
-        if skb.dev_in is None and skb.sender is None and not skb.filled:
+        if skb.unsummed:
             packet = icmp.unsummed(packet)
         answer = icmp.error_packet(error, packet, decision.source or icmp.DUMMY_SOURCE, self.host.default_ttl(), room)
         if not answer.daddr:  # about a packet that had no source: an error to this host itself

@@ -35,7 +35,7 @@ class Skb:
         helper: the conntrack helper that a rule chose for the flow that this packet begins; "" if it chose none.
         about_untracked: it tells about a packet that is not tracked, or about what tells about one.
         about_received: what it tells about came in here, and so is done with before this one comes back over `lo`.
-        filled: a rule had its checksum reckoned before it leaves (`-j CHECKSUM`).
+        unsummed: its TCP or UDP checksum is left to the device to reckon (CHECKSUM_PARTIAL), which `lo` never does.
         traced: a rule asked to be told what others make of it (`-j TRACE`).
         sender: hears the errno if a local process waits for its system call to return.
     """
@@ -56,7 +56,7 @@ class Skb:
     helper: str | None = None
     about_untracked = False
     about_received = False
-    filled = False
+    unsummed = False
     traced = False
     sender: Callable[[str, str], None] | None = None
 

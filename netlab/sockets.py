@@ -120,7 +120,8 @@ class Sockets:
         with self._host.wires.step(f"{self._host.name} udp/{sport} sends to {dst}:{dport}") as trace:
             daddr = parse_address(dst)
             packet = Packet.udp("0.0.0.0", dst, sport, dport, data, ttl=self._host.default_ttl())
-            self._output.emit(packet.with_(src=self._host.source_for(daddr)), f"udp/{sport}", awaited=True)
+            packet = packet.with_(src=self._host.source_for(daddr))
+            self._output.emit(packet, f"udp/{sport}", awaited=True, unsummed=True)
         return trace
 
     def ping(self, dst: str, *, id: int = 1, seq: int = 1, payload: bytes = b"netlab") -> Trace:
@@ -213,7 +214,7 @@ class Sockets:
             answer = Packet.udp("0.0.0.0", packet.src, datagram.dport, datagram.sport, reply)
             source = packet.daddr if skb.unicast else self._host.source_for(packet.saddr)
             answer = answer.with_(src=source, ttl=self._host.default_ttl())
-            self._output.emit(answer, f"udp/{datagram.dport}", source)
+            self._output.emit(answer, f"udp/{datagram.dport}", source, unsummed=True)
 
     def _icmp(self, skb: Skb) -> None:
         """net/ipv4/icmp.c, icmp_rcv."""
@@ -330,7 +331,8 @@ class Sockets:
             self._output.emit(reset, "the kernel", source)
 
     def _send_segment(self, packet: Packet, by: str) -> None:
-        self._output.emit(packet.with_(ttl=self._host.default_ttl()), by, packet.saddr)
+        packet = packet.with_(ttl=self._host.default_ttl())
+        self._output.emit(packet, by, packet.saddr, unsummed=True)
 
     def _delivered(self, skb: Skb, socket: str) -> None:
         if record := self._host.wires.record:

@@ -217,9 +217,9 @@ class Checksum(Target):
         return "CHECKSUM fill"
 
     def bind(self, rules: Rules) -> Action:
-        """Remember it, and go on."""
+        """What an error quotes from now on has its checksum."""
 
         def act(packet: Packet, state: HookState) -> None:
-            state.skb.filled = True
+            state.skb.unsummed = False
 
         return act

@@ -147,6 +147,7 @@ def _send(rules: Rules, answer: Packet, about: Skb) -> None:
     if decision.dev is None or host.mtu_of(decision.dev, decision.route) < answer.length:
         host.drop(skb, DropReason.NOT_SPECIFIED, f"no way for this reset: {decision}")
         return
+    skb.unsummed = True
     skb.attach(about)
     if about.ct is not None:
         rules.tracker().set_closing(about.ct)

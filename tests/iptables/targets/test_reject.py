@@ -64,6 +64,25 @@ def test_a_reset_answers_as_the_server_would() -> None:
     assert reset.checksum_ok()
 
 
+RESETS = "-p tcp -m tcp --tcp-flags RST RST -j REJECT"
+
+
+@pytest.mark.parametrize("chain", ["OUTPUT", "INPUT"])
+@pytest.mark.parametrize(
+    ("others", "summed"),
+    [
+        ("", True),  # TCP's own reset leaves with its sum (ip_send_unicast_reply)
+        ("-A INPUT -p tcp -m tcp --tcp-flags RST NONE -j REJECT --reject-with tcp-reset", False),
+    ],
+)
+def test_a_reset_made_by_a_rule_is_quoted_without_its_sum(chain: str, others: str, summed: bool) -> None:
+    host = router(f"-A {chain} {RESETS}\n{others}")
+    trace = host.send(Packet.tcp(OUTSIDE, OUTSIDE, 4000, 80, "S", seq=99))
+    (error,) = (event.packet for event in all_of(trace, Emitted) if isinstance(event.packet.l4, Icmp))
+    assert error.quoted is not None
+    assert error.quoted.checksum_ok() is summed
+
+
 @given(
     flags=st.sampled_from(["", "S", "F", "A", "SA", "FA", "PA", "SF", "P", "U"]),
     seq=st.integers(0, 2**32 - 1), ack=st.integers(0, 2**32 - 1), data=st.binary(max_size=20),
