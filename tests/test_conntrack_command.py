@@ -113,6 +113,14 @@ def test_a_host_that_tracks_nothing_has_an_empty_table() -> None:
     assert conntrack(idle, "-F").err.endswith("has been emptied.")
     assert conntrack(idle, "-L expect").err.endswith("0 expectations have been shown.")
     assert conntrack(idle, "-G -p tcp -s 1.1.1.1 -d 2.2.2.2 --sport 1 --dport 2").status == 1
+    assert [conntrack(idle, line).status for line in ("-L", "-D -s 1.1.1.1", "-U -s 1.1.1.1 -m 5")] == [0, 1, 1]
+
+
+@pytest.mark.parametrize("line", ["", "-h", "--help", "-p tcp -h"])
+def test_help(line: str) -> None:
+    told = conntrack(Host("idle", {"eth0": "10.0.0.1/24"}), line)
+    assert told.status == 0
+    assert "--reply-port-src" in told.out
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,19 @@ from netlab.conntrack.tuples import FlowTuple
 from netlab.names import Proto
 
 VERSION: Final = SUMMARY.removesuffix(": ")
+_USAGE: Final = """\
+Usage: conntrack -L|-G|-D|-U|-E|-F|-C|-S [conntrack|expect] [OPTION ...]
+
+  -L list, -G get one, -D delete, -U update, -E events since the last -E, -F flush, -C count, -S statistics
+
+  -s, -d, -r, -q ADDRESS[/LENGTH]     source, destination; those of the reply
+  -p PROTOCOL                         with --sport, --dport, --reply-port-src, --reply-port-dst PORT; for tcp
+                                      --state STATE; for icmp --icmp-type, --icmp-code, --icmp-id NUMBER
+  -u ASSURED|SEEN_REPLY|...           status
+  -m MARK[/MASK], -t SECONDS          mark, timeout; what -U sets
+  -n, -g, -j [ADDRESS]                flows with another source, another destination, either
+  -e NEW|UPDATES|DESTROY|ALL          of events
+  -o extended|id|timestamp            what is printed"""
 
 
 class Tracked(Protocol):
@@ -54,6 +67,8 @@ def conntrack(host: Tracked, line: str | Sequence[str]) -> Output:
         tracker = host.conntrack
         if call.command == "version":
             return Output(VERSION)
+        if call.command == "help":
+            return Output(_USAGE)
         if tracker is None:
             return _nothing(call)
         doing = _DOING_EXPECT if call.table == "expect" else _DOING
@@ -81,7 +96,8 @@ def _nothing(call: Call) -> Output:
     if call.table == "expect":
         return _summary(0, "shown", "expectation events" if call.command == "events" else "expectations")
     done = {"list": "shown", "delete": "deleted", "update": "updated", "events": "shown"}[call.command]
-    return _summary(0, done, "flow events" if call.command == "events" else "flow entries")
+    status = 1 if call.command in ("delete", "update") else 0
+    return _summary(0, done, "flow events" if call.command == "events" else "flow entries", status)
 
 
 def _flushed(call: Call) -> Output:

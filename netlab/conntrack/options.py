@@ -52,6 +52,7 @@ COMMANDS: Final = {
     "-S": "stats", "-V": "version",
     "--dump": "list", "--get": "get", "--delete": "delete", "--update": "update", "--event": "events",
     "--flush": "flush", "--count": "count", "--stats": "stats", "--version": "version",
+    "-h": "help", "--help": "help",
 }  # fmt: skip
 TABLES: Final = ("conntrack", "expect")
 
@@ -66,7 +67,7 @@ OPTIONS: Final = {
 }  # fmt: skip
 LEFT_OUT: Final = frozenset({
     "-I", "-A", "-z", "--zero", "-l", "--label", "-f",
-    "--family", "-w", "--zone", "-c", "--secmark", "-b", "--buffer-size", "--mask-src", "--mask-dst", "-h", "--help",
+    "--family", "-w", "--zone", "-c", "--secmark", "-b", "--buffer-size", "--mask-src", "--mask-dst",
 })  # fmt: skip
 """What the real command has, and this one does not."""
 _PORTS = {
@@ -91,6 +92,7 @@ TAKES: Final = {
     "list": _FILTERS | {"output"}, "get": _FILTERS | {"output"}, "delete": _FILTERS | {"output", "timeout"},
     "update": _FILTERS | {"output", "timeout"}, "events": _FILTERS | {"output", "event-mask"},
     "flush": frozenset(), "count": frozenset(), "stats": frozenset(), "version": frozenset(),
+    "help": _FILTERS,
 }  # fmt: skip
 """The options that each command takes; with -p come those of the protocol."""
 
@@ -145,7 +147,7 @@ def parse(line: str | Sequence[str]) -> Call:
                 call.table = word
             else:
                 raise Refused(f"unknown type `{word}'" if commands else f"Bad parameter `{word}'")
-    call.command = commands[0] if commands else ""
+    call.command = commands[0] if commands else "" if call.options else "help"
     takes = TAKES.get(call.command, frozenset())
     if call.table == "expect":
         takes &= {"output"}
@@ -153,8 +155,6 @@ def parse(line: str | Sequence[str]) -> Call:
         if name in _NAMES and name not in takes:
             with _at(call.places[name]):
                 raise Refused(f"Illegal option `--{name}' with this command")
-    if not call.command:
-        raise Refused("a command is needed: -L -G -D -U -E -F -C -S")
     return call
 
 

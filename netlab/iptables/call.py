@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from netlab.iptables.extension import Extension
 from netlab.iptables.model import LONGEST_CHAIN, Rule
 from netlab.iptables.words import Place, RuleError
 
@@ -32,6 +33,7 @@ FLAGS: Final[Mapping[str, tuple[str, ...]]] = {
     "line-numbers": ("--line-numbers",),
     "ipv4": ("-4", "--ipv4"),
     "ipv6": ("-6", "--ipv6"),
+    "help": ("-h", "--help"),
 }
 OTHERS: Final[Mapping[str, tuple[str, ...]]] = {
     "table": ("-t", "--table"),
@@ -40,6 +42,7 @@ OTHERS: Final[Mapping[str, tuple[str, ...]]] = {
     "goto": ("-g", "--goto"),
     "set-counters": ("-c", "--set-counters"),
     "wait": ("-w", "--wait"),
+    "wait-interval": ("-W", "--wait-interval"),
     "modprobe": ("-M", "--modprobe"),
 }
 """What is no command and asks nothing of a packet; only `-w` may stand without its value."""
@@ -71,13 +74,15 @@ class Call:
     """A command line, read.
 
     Attributes:
-        command: its long name, `append` for -A; `""` for a line that is IPv6's alone, which iptables-restore skips.
+        command: its long name, `append` for -A; `help` for -h; `""` for a line that is IPv6's alone, which
+            iptables-restore skips.
         chain: the one that is meant; None for all.
         number: of a rule, from 1.
         name: the new name of a chain, or a policy.
         rules: one for each pair of a source and a destination address.
         zero: counters are to be zeroed, too (`-L -Z`).
-        flags: of `numeric`, `verbose`, `exact`, `line-numbers`, `ipv4`, `ipv6`, `wait`.
+        loaded: the extensions named in front of -h.
+        flags: of `numeric`, `verbose`, `exact`, `line-numbers`, `ipv4`, `ipv6`, `wait`, `wait-interval`.
     """
 
     command: str = ""
@@ -86,10 +91,16 @@ class Call:
     name: str | None = None
     table: str | None = None
     rules: list[Rule] = field(default_factory=list)
+    loaded: tuple[type[Extension], ...] = ()
     zero: bool = False
     flags: set[str] = field(default_factory=set)
     place: Place = START
     chain_place: Place | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is read: help is asked for, or the rest of the line is for ip6tables."""
+        return not self.flags.isdisjoint(("help", "ipv6"))
 
     def refuse(self, given: Mapping[str, Place]) -> None:
         """Refuse options that the command does not take, and names that no chain has.

@@ -6,10 +6,12 @@ Words, exit statuses and output are those of iptables-nft 1.8.9; what the kernel
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from getopt import GetoptError, gnu_getopt
 from typing import Final, Protocol
 
 from netlab.conntrack.options import Output, placed_words
 from netlab.iptables.call import Call
+from netlab.iptables.check import REFUSED
 from netlab.iptables.edit import edit
 from netlab.iptables.extension import Variant
 from netlab.iptables.listing import Columns, described, list_table
@@ -17,17 +19,19 @@ from netlab.iptables.model import TABLES, Chain, Ruleset, Table
 from netlab.iptables.parse import parse
 from netlab.iptables.restore import in_use, restore
 from netlab.iptables.save import in_order, list_rules, save
+from netlab.iptables.usage import usage
 from netlab.iptables.words import RuleError, Word, check_letters
 from netlab.names import NetlabError
 
-VERSION: Final = "v1.8.9 (nf_tables)"
+VERSION: Final[Mapping[Variant, str]] = {"nft": "v1.8.9 (nf_tables)", "legacy": "v1.8.9 (legacy)"}
 _LISTING: Final = ("list", "list-rules")
-_SAVE: Final = {"-c": "counters", "--counters": "counters", "-t": "table", "--table": "table"}
+_SAVE: Final = {"-c": "--counters", "-t:": "--table=", "-V": "--version", "-f:": "--file=", "-M:": "--modprobe="}
 _RESTORE: Final = {
-    "-c": "counters", "--counters": "counters", "-n": "noflush", "--noflush": "noflush", "-t": "test",
-    "--test": "test", "-v": "verbose", "--verbose": "verbose", "-T": "table", "--table": "table", "-w": "wait",
-    "--wait": "wait",
+    "-c": "--counters", "-n": "--noflush", "-t": "--test", "-v": "--verbose", "-T:": "--table=", "-V": "--version",
+    "-h": "--help", "-w": "--wait", "-W:": "--wait-interval=", "-M:": "--modprobe=",
 }  # fmt: skip
+"""Options as getopt writes them, short and long."""
+_NOT_HERE: Final = {"--file": "netlab has no files", "--modprobe": "netlab starts no programs"}
 
 
 class Rules(Protocol):
@@ -73,12 +77,14 @@ def _iptables(firewall: Rules, program: str, words: list[Word], stdin: str) -> O
             check_letters(*word[:3])
         call = parse(words)
         if call.command == "version":
-            return Output(f"{program} {VERSION}")
+            return Output(f"{program} {VERSION[firewall.variant]}")
+        if call.command == "help":
+            return Output(usage(program, call.loaded))
         if not call.command:
             raise RuleError("-6 is for ip6tables")
         return Output(_done(firewall, call))
     except RuleError as refused:
-        return _refused(program, refused)
+        return _refused(firewall.variant, program, refused)
 
 
 def _done(firewall: Rules, call: Call) -> str:
@@ -92,7 +98,7 @@ def _done(firewall: Rules, call: Call) -> str:
     table = before
     if call.command not in _LISTING or call.zero:
         table = before.copied()
-        edit(table, call if call.command not in _LISTING else Call("zero", call.chain, call.number))
+        edit(table, call if call.command not in _LISTING else Call("zero", call.chain, call.number), firewall.variant)
     known = name in firewall.ruleset.tables
     if _changes(before, table, call) if known else in_use(table) or firewall.variant == "legacy":
         firewall.replace(Ruleset(firewall.ruleset.tables | {name: table}))
@@ -143,82 +149,92 @@ def _deletable(chain: Chain, call: Call) -> bool:
     return chain.hook is None or call.chain is not None
 
 
-def _refused(program: str, refused: RuleError) -> Output:
+def _refused(variant: Variant, program: str, refused: RuleError) -> Output:
     problem, hint = refused.problem, f"\nTry `{program} -h' or '{program} --help' for more information."
+    status = _status(variant, refused)
     if problem.startswith("Bad argument"):
         said = problem + hint
-    elif refused.status == 2:
-        said = f"{program} {VERSION}: {problem}{hint}"
-    elif refused.status == 1 and "incompatible" not in problem:
+    elif status == 2:
+        said = f"{program} {VERSION[variant]}: {problem}{hint}"
+    elif status == 1 and "incompatible" not in problem:
         said = f"{program}: {problem}"
     else:
-        said = f"{program} {VERSION}: {problem}"
-    return Output("", said, refused.status, refused.place.column if refused.place else None)
+        said = f"{program} {VERSION[variant]}: {problem}"
+    return Output("", said, status, refused.place.column if refused.place else None)
+
+
+def _status(variant: Variant, refused: RuleError) -> int:
+    """With what iptables exits: iptables-legacy does not tell what the kernel refuses from what is not there."""
+    return 1 if variant == "legacy" and refused.status == REFUSED else refused.status
 
 
 # ---------------------------------------------------------------- iptables-save, iptables-restore
 
 
 def _save(firewall: Rules, program: str, words: list[Word], stdin: str) -> Output:
-    if words and words[0].text in ("-V", "--version"):
-        return Output(f"{program} {VERSION}")
     try:
         options = _options(words, _SAVE)
-        return Output(save(firewall.ruleset, counters="counters" in options, table=options.get("table")).rstrip("\n"))
+        if "--version" in options:
+            return Output(f"{program} {VERSION[firewall.variant]}")
+        text = save(firewall.ruleset, counters="--counters" in options, table=options.get("--table"))
     except RuleError as refused:
         return Output("", refused.problem, 1)
+    return Output(text.rstrip("\n"))
 
 
 def _restore(firewall: Rules, program: str, words: list[Word], stdin: str) -> Output:
-    if words and words[0].text in ("-V", "--version"):
-        return Output(f"{program} {VERSION}")
     try:
         options = _options(words, _RESTORE)
     except RuleError as refused:
         return Output("", f"{program}: {refused.problem}\nTry `{program} -h' for more information.", 1)
+    if "--version" in options or "--help" in options:
+        return Output(usage(program) if "--help" in options else f"{program} {VERSION[firewall.variant]}")
     try:
         ruleset = restore(
             stdin,
             firewall.ruleset,
-            noflush="noflush" in options,
-            counters="counters" in options,
-            table=options.get("table"),
+            noflush="--noflush" in options,
+            counters="--counters" in options,
+            table=options.get("--table"),
             variant=firewall.variant,
         )
-        if "test" not in options:
+        if "--test" not in options:
             firewall.replace(ruleset)
     except RuleError as refused:
-        return _line_refused(program, refused)
+        return _line_refused(firewall.variant, program, refused)
     return Output("")
 
 
-def _line_refused(program: str, refused: RuleError) -> Output:
-    problem = refused.problem
+def _line_refused(variant: Variant, program: str, refused: RuleError) -> Output:
+    problem, status = refused.problem, _status(variant, refused)
     line = refused.place.line if refused.place else 0
-    if refused.status == 1:
+    if status == 1:
         behind = f" at line {line}" if problem == "COMMIT expected" else ""
         return Output("", f"{program}: {problem}{behind}" if behind else f"{program}: line {line} failed: {problem}", 1)
-    if refused.status == 2:
-        whose = "" if problem.startswith("Bad argument") else f"{program} {VERSION}: "
+    if status == 2:
+        whose = "" if problem.startswith("Bad argument") else f"{program} {VERSION[variant]}: "
         hint = f"Try `{program} -h' or '{program} --help' for more information."
         return Output("", f"{whose}{problem}\nError occurred at line: {line}\n{hint}", 2)
-    return Output("", f"{program} {VERSION}: line {line}: {problem}", refused.status)
+    return Output("", f"{program} {VERSION[variant]}: line {line}: {problem}", status)
 
 
 def _options(words: Sequence[Word], known: Mapping[str, str]) -> dict[str, str]:
-    """The options by their own names; only a table has a value."""
-    options = {}
-    given = iter([word.text for word in words])
-    for word in given:
-        name, equals, value = word.partition("=")
-        if name not in known:
-            wrong = (
-                f"unrecognized option '{word}'" if word.startswith("-") else f"Can't open {word}: netlab has no files"
-            )
-            raise RuleError(wrong)
-        if known[name] == "table" and not equals:
-            value = next(given, "")
-        options[known[name]] = value
+    """The options by their long names, read as getopt_long(3) reads them; `-w` alone may stand without its value."""
+    given: list[str] = []
+    for word in words:
+        text = "--wait" if word.text.startswith("--wait=") else word.text
+        if text.startswith("-") or given[-1:] not in (["-w"], ["--wait"]):
+            given.append(text)
+    names = {short.rstrip(":"): long.rstrip("=") for short, long in known.items()}
+    try:
+        found, rest = gnu_getopt(given, "".join(known).replace("-", ""), [long[2:] for long in known.values()])
+    except GetoptError as problem:
+        raise RuleError(problem.msg) from None
+    options = {names.get(name, name): value for name, value in found}
+    for name in _NOT_HERE.keys() & options:
+        raise RuleError(f"{name}: {_NOT_HERE[name]}")
+    if rest:
+        raise RuleError(f"Can't open {rest[0]}: netlab has no files")
     return options
 
 

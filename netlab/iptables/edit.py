@@ -17,16 +17,20 @@ POLICIES: Final = {"ACCEPT": Verdict.ACCEPT, "DROP": Verdict.DROP}
 NOT_IN_NAT: Final = 'The "nat" table is not intended for filtering, the use of DROP is therefore inhibited.'
 
 
-def edit(table: Table, call: Call) -> None:
+def edit(table: Table, call: Call, variant: Variant = "nft") -> None:
     """Do what a command line says to a table, which is changed in place; a table half changed is to be thrown away.
 
     Args:
         table: the table that is meant, whatever `call.table` says.
         call: a command that changes something, or `check`.
+        variant: which iptables does it; with iptables-legacy base chains are always there.
 
     Raises:
         RuleError: it cannot be done; in the words of iptables-nft, with its exit status.
     """
+    chain = table.chains.get(call.chain or "")
+    if variant == "legacy" and call.command == "delete-chain" and chain is not None and chain.hook is not None:
+        raise RuleError(f"{call.chain} is a built-in chain and stays", call.chain_place, status=1)
     _EDITS[call.command](table, call)
 
 
@@ -187,7 +191,11 @@ def _delete_chain(table: Table, call: Call) -> None:
     references = table.references()
     for chain in _chains(table, call):
         if chain.hook is None or call.chain is not None:
-            if chain.rules or references[chain.name] or (chain.hook is not None and not chain.hooked):
+            if chain.hook is not None and not chain.hooked:
+                raise RuleError(NO_CHAIN, call.chain_place, status=1)
+            if chain.policy is Verdict.DROP:
+                raise RuleError("Directory not empty.", call.chain_place, status=1)
+            if chain.rules or references[chain.name]:
                 raise RuleError(
                     f" CHAIN_DEL failed (Device or resource busy): chain {chain.name}", call.chain_place, status=4
                 )

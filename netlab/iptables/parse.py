@@ -75,6 +75,8 @@ class _Reader:
                 raise RuleError(f"Bad argument `{text}'", word.place)
             self._option(word, negation)
             negation = None
+            if self.call.ended:
+                break
         if negation:
             raise RuleError("nothing appropriate following !", negation.place)
         return self._complete()
@@ -263,6 +265,11 @@ class _Reader:
             self.call.flags.add(name)
             if attached is None:
                 self._optional()
+        elif name == "wait-interval":
+            self.call.flags.add(name)
+            value = attached or self._optional()
+            if value is None or c_number(value.text) is None:
+                raise RuleError(f"wait interval {'not numeric' if value else 'value required'}", word.place)
         else:
             self._value(word, attached)
 
@@ -345,11 +352,15 @@ class _Reader:
 
     def _complete(self) -> Call:
         call = self.call
-        if not call.command and "ipv6" not in call.flags:
-            raise RuleError("no command specified", call.place)
-        if "ipv6" in call.flags:
-            call.command = ""
+        if call.ended:
+            target = [self.target] if isinstance(self.target, Loaded) else []
+            call.command = "help" if "help" in call.flags else ""
+            call.loaded = tuple(dict.fromkeys(slot.cls for slot in [*self.slots, *target]))
             return call
+        if not call.command:
+            raise RuleError("no command specified", call.place)
+        if "wait-interval" in call.flags and "wait" not in call.flags:
+            raise RuleError("--wait-interval only makes sense with --wait", call.place)
         call.refuse(self.given)
         if call.command in WITH_RULE and not (call.command == "delete" and call.number):
             call.rules = list(self._rules())

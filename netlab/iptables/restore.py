@@ -114,10 +114,11 @@ class _Reader:
             raise RuleError("policy invalid", words[0].place)
         name, policy = words[0].text, words[1].text
         counted = Counters()
-        if self.counters and len(words) > 2:
-            found = _COUNTERS.match(words[2].text)
-            if not found and name in {hook.chain for hook in TABLES[table.name]}:
-                raise RuleError(f"invalid policy counters for chain '{name}'", words[2].place)
+        if self.counters:
+            found = _COUNTERS.match(words[2].text) if len(words) > 2 else None
+            needed = policy != "-" or self.variant == "nft"
+            if not found and needed and name in {hook.chain for hook in TABLES[table.name]}:
+                raise RuleError(f"invalid policy counters for chain '{name}'", words[-1].place)
             counted = Counters(int(found[1]), int(found[2])) if found else counted
         declare(table, name, policy, counted, words[0].place, noflush=self.noflush, variant=self.variant)
 
@@ -140,8 +141,10 @@ class _Reader:
             raise RuleError("The -t option cannot be used in iptables-restore.", call.place)
         if "wait" in call.flags:
             raise RuleError("You cannot use `-w' from iptables-restore", call.place)
+        if call.command == "help":
+            raise RuleError("help is no rule", words[0].place)
         if call.command in EDITING:
-            edit(table, call)
+            edit(table, call, self.variant)
 
 
 def in_use(table: Table) -> bool:

@@ -18,12 +18,21 @@ from netlab.iptables.words import Place
 from netlab.names import NetlabError, Proto
 
 VERSION: Final = "ipset v7.17"
+_USAGE: Final = """\
+Usage: ipset [-exist] [-quiet] [-terse] [-name] COMMAND
+
+  create SET hash:ip|hash:net|hash:ip,port [timeout SECONDS] [maxelem NUMBER] [comment]
+  add SET ENTRY [timeout SECONDS] [nomatch] [comment TEXT]
+  del, test SET ENTRY
+  list, save, flush, destroy [SET]
+  rename, swap SET SET
+  restore                             reads commands from its input"""
 LONGEST_TIMEOUT: Final = 2147483  # seconds
 COMMANDS: Final = {
     "create": ("-N", "n", "--create"), "add": ("-A", "--add"), "del": ("-D", "--del"), "test": ("-T", "--test"),
     "destroy": ("-X", "x", "--destroy"), "list": ("-L", "--list"), "save": ("-S", "--save"),
     "restore": ("-R", "--restore"), "flush": ("-F", "--flush"), "rename": ("-E", "e", "--rename"),
-    "swap": ("-W", "w", "--swap"), "version": ("-v", "-V", "--version"),
+    "swap": ("-W", "w", "--swap"), "version": ("-v", "-V", "--version"), "help": ("-h", "-H", "--help"),
 }  # fmt: skip
 _NAMES: Final = {name: command for command, names in COMMANDS.items() for name in (command, *names)}
 _FLAGS: Final = {
@@ -270,5 +279,5 @@ def _two(doing: Callable[[Sets, str, str], None]) -> Callable[[Sets, Call], Answ
 _DOING: Final[dict[str, Callable[[Sets, Call], Answer]]] = {
     "create": _create, "add": _add, "del": _delete, "test": _test, "list": _list, "save": _save,
     "destroy": _one(Sets.destroy), "flush": _one(Sets.flush), "rename": _two(Sets.rename), "swap": _two(Sets.swap),
-    "version": lambda sets, call: (f"{VERSION}, protocol version: 7",),
+    "version": lambda sets, call: (f"{VERSION}, protocol version: 7",), "help": lambda sets, call: (_USAGE,),
 }  # fmt: skip
