@@ -14,7 +14,7 @@ from netlab.kernel.fuzz.recorded import FILES, RULESETS, SOFTWARE, gateway, reco
 from netlab.kernel.namespaces import KernelUnavailable
 from netlab.kernel.worker import Worker
 from netlab.scenario import Scenario
-from tests.conftest import CI, FULL
+from tests.conftest import FULL
 from tests.iptables import record
 
 VARIANTS: tuple[Variant, ...] = ("nft", "legacy")
@@ -100,17 +100,6 @@ def rules(lines: list[str]) -> Iterator[tuple[str, bool]]:
         if line.startswith("["):
             counters, rule = line.split(" ", 1)
             yield f"{table} {rule}", counters != "[0:0]"
-
-
-@pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
-    """The real kernel; where it cannot be asked, a skip, in CI a failure."""
-    with Worker() as made:
-        try:
-            made.run(Scenario({}))
-        except KernelUnavailable as error:
-            (pytest.fail if CI else pytest.skip)(str(error))
-        yield made
 
 
 @kernel

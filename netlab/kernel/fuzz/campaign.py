@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from netlab.iptables.extension import Variant
+from netlab.kernel.aging import is_aged
 from netlab.kernel.compare import compare
 from netlab.kernel.fuzz.coverage import Coverage, covered
 from netlab.kernel.fuzz.kinds import random_scenario
@@ -19,7 +20,7 @@ from netlab.kernel.ports import Row
 from netlab.kernel.run import run as run_on_kernel
 from netlab.kernel.worker import Worker
 from netlab.names import NetlabError
-from netlab.scenario import PacketStep, Scenario
+from netlab.scenario import AdvanceStep, PacketStep, Scenario
 from netlab.simulate import build, follow
 from netlab.trace import Aged, Trace
 
@@ -89,7 +90,7 @@ def try_scenario(scenario: Scenario, variant: Variant = "nft", *, privileged: bo
         try:
             began = time.monotonic()
             real = run_on_kernel(one, max_wait=_MAX_WAIT, privileged=privileged, age=True, variant=variant, paths=paths)
-            seconds = time.monotonic() - began - _waited(real)
+            seconds = time.monotonic() - began - _waited(one, real)
         except NetlabError as error:
             refusals.append(str(error))
         if refusals:
@@ -112,9 +113,12 @@ def try_scenario(scenario: Scenario, variant: Variant = "nft", *, privileged: bo
     return trial
 
 
-def _waited(trace: Trace) -> float:
-    """The seconds that passed for all when connections were made older."""
-    return sum(max(waits) for step in trace.steps if (waits := [e.waited for e in step.events if isinstance(e, Aged)]))
+def _waited(scenario: Scenario, trace: Trace) -> float:
+    """The seconds of its pauses that passed for all: of the short ones, and while connections were made older."""
+    short = sum(step.seconds for step in scenario.steps if isinstance(step, AdvanceStep) and not is_aged(step))
+    return short + sum(
+        max(waits) for step in trace.steps if (waits := [e.waited for e in step.events if isinstance(e, Aged)])
+    )
 
 
 def run_campaign(
