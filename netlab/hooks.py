@@ -61,12 +61,13 @@ HookFunction = Callable[[Packet, HookState], Answer]
 
 
 class Registered(NamedTuple):
-    """A function on a hook (`struct nf_hook_ops`)."""
+    """A function on a hook (`struct nf_hook_ops`). `quick`, if there is one, is called while nobody reads journeys."""
 
     hook: Hook
     priority: int
     function: HookFunction
     name: str
+    quick: HookFunction | None = None
 
     def __str__(self) -> str:
         return f"{self.hook} {self.priority:>6} {self.name}"
@@ -115,12 +116,21 @@ class Hooks:
         self.old = old
         self._changed = changed
         self._enqueue = enqueue
-        self._functions: list[list[Registered]] = [[] for _ in Hook]
+        # As in the kernel a list never changes, but makes way for another: who walks over it, walks it to its end.
+        self._functions: list[tuple[Registered, ...]] = [()] * len(Hook)
+        self._quick: list[tuple[HookFunction, ...]] = [()] * len(Hook)
 
     def register(
-        self, hook: Hook | str, function: HookFunction, priority: int = 0, name: str | None = None
+        self,
+        hook: Hook | str,
+        function: HookFunction,
+        priority: int = 0,
+        name: str | None = None,
+        quick: HookFunction | None = None,
     ) -> Registered:
         """Call `function(packet, state)` for every packet on that hook (`nf_register_net_hook`).
+
+        `quick` answers and does the same, but writes nothing down: it is called while nobody reads journeys.
 
         Raises:
             NetlabError: no such hook, or the function cannot be called.
@@ -131,11 +141,11 @@ class Hooks:
         if not isinstance(priority, int) or not -(2**31) <= priority < 2**31:
             raise NetlabError(f"priority {priority!r} is not a whole number that fits the kernel's 32 bits")
         entry = Registered(
-            where, priority, function, name or str(getattr(function, "__name__", type(function).__name__))
+            where, priority, function, name or str(getattr(function, "__name__", type(function).__name__)), quick
         )
         functions = self._functions[where]
         before = sum(one.priority < priority for one in functions)
-        functions.insert(before, entry)
+        self._put(where, (*functions[:before], entry, *functions[before:]))
         return entry
 
     def unregister(self, entry: Registered) -> None:
@@ -149,11 +159,16 @@ class Hooks:
         functions = self._functions[entry.hook]
         if entry not in functions:
             raise NetlabError(f"{entry.name} is not registered on {entry.hook}")
-        functions.remove(entry)
+        at = functions.index(entry)
+        self._put(entry.hook, functions[:at] + functions[at + 1 :])
+
+    def _put(self, hook: Hook, functions: tuple[Registered, ...]) -> None:
+        self._functions[hook] = functions
+        self._quick[hook] = tuple(entry.quick or entry.function for entry in functions)
 
     def on(self, hook: Hook) -> tuple[Registered, ...]:
         """The functions on that hook, in the order of their calls."""
-        return tuple(self._functions[hook])
+        return self._functions[hook]
 
     def run(self, hook: Hook, skb: Skb, dev_in: str | None, dev_out: str | None, okfn: Callable[[Skb], None]) -> None:
         """Take the packet over the hook; where every function accepts it, `okfn` takes it on (the NF_HOOK macro)."""
@@ -173,21 +188,22 @@ class Hooks:
         that is done here, and `okfn` takes the packet on if it goes on after all.
         """
         state = _new(HookState, (hook, self.host, dev_in, dev_out, skb))
-        for at, entry in enumerate(self._functions[hook]):
+        functions, at = self._functions[hook], -1
+        for function in self._quick[hook]:
+            at += 1
             try:
-                answer = entry.function(skb.packet, state)
+                answer = function(skb.packet, state)
             except Exception as problem:
-                reply = _raised(entry, skb.packet, problem)
-            else:
-                if answer is _ACCEPTED:
-                    continue
-                reply = understood(answer, skb.packet, entry.name)
+                answer = _raised(functions[at], skb.packet, problem)
+            if answer is _ACCEPTED:
+                continue
+            reply = understood(answer, skb.packet, functions[at].name)
             if reply.verdict is _ACCEPTED:
                 if self._hands_on(hook, skb, reply.packet):
                     continue
                 return False
             walk = Walk(skb, hook, dev_in, dev_out, okfn, None, at)
-            if self._obey(walk, entry, reply):
+            if self._obey(walk, functions[at], reply):
                 self._go_on(walk)
             return False
         return True

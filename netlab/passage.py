@@ -26,6 +26,7 @@ FRAGMENT: Final = MF | OFFSET
 _PRE_ROUTING, _FORWARD, _POST_ROUTING = Hook.PRE_ROUTING, Hook.FORWARD, Hook.POST_ROUTING
 _TO_OTHERS = InputKind.FORWARD
 _unpack = IP_HEADER.unpack_from
+from_bytes: Final = int.from_bytes
 _new_packet = tuple.__new__  # a NamedTuple's own constructor costs twice as much
 
 
@@ -47,34 +48,38 @@ class Passage:
         version_ihl, tos, length, ip_id, frag, ttl, proto, _, saddr, daddr = _unpack(data)
         if version_ihl != PLAIN or length != len(data) or frag & FRAGMENT:
             return False
-        if int.from_bytes(data[:HEADER], "big") % 0xFFFF:
+        if from_bytes(data[:HEADER], "big") % 0xFFFF:
             return False
-        packet = _new_packet(Packet, (saddr, daddr, proto, data[HEADER:], ttl, tos, ip_id, frag, b"", None, 0))
         with wires.unrecorded:
-            self._pass(Skb(packet, wires.new_number(), dev), dev)
+            packet = _new_packet(Packet, (saddr, daddr, proto, data[HEADER:], ttl, tos, ip_id, frag, b"", None, 0))
+            skb = Skb(packet, wires.new_number(), dev)
+            if self._accept(_PRE_ROUTING, skb, dev, None, self._input.route):
+                self._forward(skb, dev)
         return True
 
-    def _pass(self, skb: Skb, dev: str) -> None:
-        """From PRE_ROUTING to the link."""
-        accept, output = self._accept, self._output
-        if not accept(_PRE_ROUTING, skb, dev, None, self._input.route):
-            return
-        found, packet = self._input.decide(skb), skb.packet
+    def _forward(self, skb: Skb, dev: str) -> None:
+        """From behind PRE_ROUTING to the link."""
+        accept, input, output = self._accept, self._input, self._output
+        found = input.decide(skb)
+        saddr, daddr, proto, payload, ttl, tos, ip_id, frag, options, checksum, mark = skb.packet
         decision = found.decision
-        route = decision.route if decision else None
-        if found.kind is not _TO_OTHERS or found.do_redirect or packet.options or skb.pieces or packet.ttl < 2:
-            self._input.route(skb)
+        if found.kind is not _TO_OTHERS or found.do_redirect or options or skb.pieces or ttl < 2:
+            input.route(skb)
             return
-        assert route is not None and route.dev is not None
-        room = (route.mtu or self._mtu[route.dev]) - HEADER
-        if len(packet.payload) > room:
-            self._input.route(skb)
+        assert decision is not None
+        route = decision.route
+        assert route is not None
+        out = route.dev
+        assert out is not None
+        room = (route.mtu or self._mtu[out]) - HEADER
+        if len(payload) > room:
+            input.route(skb)
             return
-        skb.decision, skb.dev_out = decision, route.dev
-        skb.packet = packet.one_hop_less()
-        if accept(_FORWARD, skb, dev, route.dev, output.output) and accept(
-            _POST_ROUTING, skb, dev, route.dev, output.finish
-        ):
+        skb.decision, skb.dev_out = decision, out
+        skb.packet = _new_packet(
+            Packet, (saddr, daddr, proto, payload, ttl - 1, tos, ip_id, frag, options, checksum, mark)
+        )
+        if accept(_FORWARD, skb, dev, out, output.output) and accept(_POST_ROUTING, skb, dev, out, output.finish):
             packet = skb.packet
             if self._wires.peers or packet.options or len(packet.payload) > room or skb.pieces:
                 output.finish(skb)

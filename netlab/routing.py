@@ -38,6 +38,7 @@ __all__ = [
 
 LOOPBACK: Final = 0x7F000001
 LIMITED_BROADCAST: Final = 0xFFFFFFFF
+_new = tuple.__new__  # a NamedTuple's own constructor costs twice as much
 CACHE_LIMIT: Final = 65536
 """Lookups remembered between two changes; past it the memory is emptied and fills again."""
 LEAST_SCOPE: Final = {RouteType.LOCAL: Scope.HOST, RouteType.BROADCAST: Scope.LINK}
@@ -96,7 +97,7 @@ class Fib:
         if decision is None:
             if len(self._cache) >= CACHE_LIMIT:
                 self._cache.clear()
-            question = Question(dst, src, iif, oif, mark, tos)
+            question = _new(Question, (dst, src, iif, oif, mark, tos))
             decision = self._cache[question] = self.plan.decide(question)
         return decision
 

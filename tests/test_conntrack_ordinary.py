@@ -1,6 +1,5 @@
 """Ordinary segments, taken in one step, leave the same entry behind as `protocols`, `tcp` and `tcp_window` do."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -8,11 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netlab.conntrack import ordinary
 from netlab.conntrack.entry import Entry
+from netlab.conntrack.ordinary import Ordinary
 from netlab.conntrack.tcp_track import TcpTrack
+from netlab.conntrack.track import Conntrack
 from netlab.datasets import path
+from netlab.hooks import HookState
 from netlab.host import Host
+from netlab.names import Verdict
 from netlab.packet import Packet
 from netlab.replay import Capture
 
@@ -58,22 +60,24 @@ def journal(steps: Iterable[Step], sysctls: dict[str, int]) -> Iterator[object]:
     yield tracker.statistics
 
 
-def both_ways(steps: list[Step], **sysctls: int) -> Counter[bool | None]:
-    """Hold the two against each other; how often the ordinary way answered what."""
-    answers: Counter[bool | None] = Counter()
-    judge = ordinary.judge
+def both_ways(steps: list[Step], **sysctls: int) -> int:
+    """Hold the two against each other; how many packets went the ordinary way."""
+    others = 0
+    track = Conntrack._track
 
-    def counted(*arguments: Any) -> bool | None:
-        answers[answer := judge(*arguments)] += 1
-        return answer
+    def counted(tracker: Conntrack, packet: Packet, state: HookState) -> Verdict:
+        nonlocal others
+        others += 1
+        return track(tracker, packet, state)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ordinary, "judge", counted)
+        patch.setattr(Conntrack, "_track", counted)
         one = list(journal(steps, sysctls))
-        patch.setattr(ordinary, "judge", lambda *_: None)
+        patch.setattr(Ordinary, "track", lambda self, packet, state: self._otherwise(packet, state))
+        ordinary = len(steps) - others
         other = list(journal(steps, sysctls))
     assert one == other
-    return answers
+    return ordinary
 
 
 @st.composite
@@ -131,9 +135,8 @@ def test_a_connection_from_its_first_acknowledgement_to_its_last_is_ordinary() -
         Packet.tcp(*back, "FA", seq=504, ack=107),
         Packet.tcp(*out, "A", seq=107, ack=505),
     ]
-    answers = both_ways([*handshake(*SYN_OPTIONS[1:]), *((packet, 1) for packet in rest)], acct=1)
-    assert answers.total() == 2 + len(rest)  # the SYN had no entry yet
-    assert answers[None] == 1  # the SYN-ACK
+    ordinary = both_ways([*handshake(*SYN_OPTIONS[1:]), *((packet, 1) for packet in rest)], acct=1)
+    assert ordinary == 1 + len(rest)  # all but the SYN and its answer
 
 
 @pytest.mark.parametrize("name", ["web", "scan", "dns", "ping", "traceroute"])

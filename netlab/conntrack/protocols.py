@@ -5,13 +5,12 @@ Sources: nf_conntrack_proto_udp.c, _icmp.c, _gre.c, _generic.c; TCP's rules are 
 
 from collections.abc import Callable
 from enum import Enum
-from struct import Struct
 from typing import Final
 
 from netlab.conntrack import tcp, timeouts
 from netlab.conntrack.entry import Entry, Status
 from netlab.conntrack.tcp_table import well_formed
-from netlab.conntrack.tcp_track import Settings
+from netlab.conntrack.tcp_track import Segment, Settings
 from netlab.conntrack.timeouts import PREFIX
 from netlab.conntrack.tuples import GRE, QUESTIONS, UDPLITE, Direction
 from netlab.names import Hook, Proto
@@ -63,9 +62,10 @@ class Protocols:
         return isinstance(message, Icmp) and message.type <= HIGHEST_ICMP and not self._checksum_is_wrong(packet, hook)
 
     def _tcp(self, entry: Entry, packet: Packet, direction: Direction, hook: Hook, now: float) -> Outcome:
-        segment = packet.l4
-        if not isinstance(segment, Tcp) or self._checksum_is_wrong(packet, hook) or not well_formed(segment):
+        header = packet.l4
+        if not isinstance(header, Tcp) or self._checksum_is_wrong(packet, hook) or not well_formed(header):
             return _INVALID
+        segment = Segment(header)
         settings = self.tcp_settings()
         if not entry.status & Status.CONFIRMED:
             entry.protocol = tcp.begin(segment, settings)
@@ -141,6 +141,7 @@ class Protocols:
                 liberal=sysctls.get(f"{PREFIX}tcp_be_liberal"),
                 max_retrans=sysctls.get(f"{PREFIX}tcp_max_retrans"),
                 ignore_invalid_rst=sysctls.get(f"{PREFIX}tcp_ignore_invalid_rst"),
+                checksum=sysctls.get(_CHECKSUM),
             )
             self._settings_for = sysctls.version
         return self._settings
@@ -152,15 +153,13 @@ def sums_up(packet: Packet) -> bool:
     All that is there counts, also behind the end that UDP's header tells; a message of zeros alone, as some echo
     replies are, is right here, and to nobody else (RFC 1071).
     """
-    data = packet.payload
-    if packet.proto == _UDP and data[6:8] == bytes(2):
-        return True  # its sender left it out
-    if packet.proto in (_TCP, _UDP):
-        data = _PSEUDO.pack(packet.saddr, packet.daddr, packet.proto, len(data)) + data
+    data, proto = packet.payload, packet.proto
+    if proto in (_TCP, _UDP):
+        if proto == _UDP and data[6:8] == bytes(2):
+            return True  # its sender left it out
+        total = int.from_bytes(data, "big") % 0xFFFF << (len(data) & 1) * 8  # a last odd byte counts as a word's first
+        return not (total + packet.saddr + packet.daddr + proto + len(data)) % 0xFFFF
     return not checksum(data) or not any(data)
-
-
-_PSEUDO = Struct(">IIHH")
 
 
 def _once_answered(entry: Entry, before: int, after: int, now: float) -> Outcome:

@@ -33,6 +33,8 @@ class ConntrackTable:
         self.buckets = buckets
         self._gone = gone
         self._entries: dict[FlowTuple, Entry] = {}
+        self.peek: Callable[[tuple[int, ...]], Entry | None] = self._entries.get  # type: ignore[assignment]
+        """The entry with that tuple, though its time may be over; equal tuples are found."""
         self._chains: dict[int, list[FlowTuple]] | None = None
         self._sources: dict[Source, list[Entry]] | None = None
         self._count = 0

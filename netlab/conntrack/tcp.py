@@ -16,7 +16,6 @@ from netlab.conntrack.tcp_track import WRAP, Mark, Memory, Segment, Settings, Si
 from netlab.conntrack.tcp_window import Fit, in_window, is_before
 from netlab.conntrack.tuples import Direction
 from netlab.names import TcpState
-from netlab.packet import Tcp
 
 CLOSING_SOON: Final = 120  # seconds: such a timeout is not worth lowering
 
@@ -52,9 +51,8 @@ _ACCEPT, _PASS = Judgement.ACCEPT, Judgement.PASS
 _SEEN_REPLY, _ASSURED = int(Status.SEEN_REPLY), int(Status.ASSURED)
 
 
-def begin(tcp: Tcp, settings: Settings) -> TcpTrack | None:
+def begin(segment: Segment, settings: Settings) -> TcpTrack | None:
     """The track of a new connection; None where this segment begins none."""
-    segment = Segment(tcp)
     first = TABLE[_ORIGINAL_WAY][segment.kind, _NO_STATE]
     if not isinstance(first, TcpState) or (first is not _SYN_SENT and not settings.loose):
         return None
@@ -72,11 +70,10 @@ def begin(tcp: Tcp, settings: Settings) -> TcpTrack | None:
     return track
 
 
-def judge(entry: Entry, tcp: Tcp, direction: Direction, settings: Settings, now: float) -> Judgement:
+def judge(entry: Entry, segment: Segment, direction: Direction, settings: Settings, now: float) -> Judgement:
     """Take one segment of a tracked connection: move its state and windows on, set its timeout."""
     track = entry.protocol
     assert isinstance(track, TcpTrack)
-    segment = Segment(tcp)
     came_from = track.state
     target = TABLE[direction][segment.kind, came_from]
     if target == INVALID:

@@ -22,9 +22,9 @@ from netlab.conntrack.table import ConntrackTable, direction_of
 from netlab.conntrack.tcp_track import Mark, TcpTrack
 from netlab.conntrack.text import Line, frame, line_of
 from netlab.conntrack.timeouts import PREFIX, TCP
-from netlab.conntrack.tuples import Direction, FlowTuple, invert, shared, tuple_of
+from netlab.conntrack.tuples import Direction, FlowTuple, invert, tuple_of
 from netlab.conntrack.unread import UNREAD, Unread
-from netlab.hooks import HookState
+from netlab.hooks import HookFunction, HookState
 from netlab.machine import Machine
 from netlab.names import CtState, Hook, Proto, TcpState, Verdict
 from netlab.packet import ICMP_ERRORS, Icmp, Packet, Tcp
@@ -38,6 +38,7 @@ CHAIN_LIMITS: Final = 51, 81
 """Tuples: a chain that is longer than a number drawn from these takes no more; each new flow draws anew."""
 EXCLUSIVE: Final = (Proto.TCP, Proto.ICMP)
 """Of these protocols two flows never share a tuple: what comes second is lost."""
+_ACCT, _MAX, _BUCKETS = f"{PREFIX}acct", f"{PREFIX}max", f"{PREFIX}buckets"
 NAT_DONE: Final = Status.SRC_NAT_DONE | Status.DST_NAT_DONE
 
 
@@ -59,13 +60,14 @@ class Conntrack:
         statistics: what `conntrack -S` counts.
         events: the latest, as `conntrack -E` tells them.
         expectation_events: likewise, as `conntrack -E expect` does: when, what, of which.
+        track: the hook function with which a packet meets its flow (nf_conntrack_in).
         rewrite: changes an announcement where addresses are translated, and foresees what it then announces; None in
             its answer: the packet is dropped. It is NAT that puts it there (nf_nat_ftp_hook).
     """
 
     def __init__(self, host: Machine) -> None:
         self.host = host
-        self.table = ConntrackTable(host.sysctls.get(f"{PREFIX}buckets"), self._gone)
+        self.table = ConntrackTable(host.sysctls.get(_BUCKETS), self._gone)
         self.expectations = Expectations(self._tell_of_expectation)
         self.expectation_events: deque[tuple[float, str, Expectation]] = deque(maxlen=KEPT)
         self.statistics = Statistics()
@@ -73,7 +75,8 @@ class Conntrack:
         self._protocols = Protocols(host.sysctls)
         self.rewrite: Callable[[Packet, Announcement, Expectation], Packet | None] | None = None
         self._untold: set[Entry] = set()  # changed, and no listener was told yet
-        self._ordinary = Ordinary(self.table, self._protocols, host.wires.clock, self._untold)
+        ordinary = Ordinary(self.table, self._protocols, host.sysctls, host.wires.clock, self._untold, self._track)
+        self.track: HookFunction = ordinary.track
         self._last_id = 0
         self._random = Random(host.name)
         self._by = ""
@@ -85,16 +88,14 @@ class Conntrack:
 
     # ---------------------------------------------------------------- hook functions
 
-    def track(self, packet: Packet, state: HookState) -> Verdict:
-        """The packet meets its flow (nf_conntrack_in)."""
+    def _track(self, packet: Packet, state: HookState) -> Verdict:
+        """The packet meets its flow."""
         skb = state.skb
         if skb.ctstate is not None and (skb.ct is not None or skb.ctstate is _UNTRACKED):
             return _ACCEPT  # it came over lo, and was met on its way out; or a rule said not to
         skb.ctstate = _INVALID_STATE
         skb.about_untracked = skb.about_untracked and packet.proto == _ICMP  # of an error it is not forgotten
         skb.summed = self._protocols.checks(state.hook)
-        if self._ordinary.take(packet, skb):
-            return _ACCEPT
         if packet.proto == _ICMP and (verdict := self._look_at_icmp(packet, skb, state.hook)) is not None:
             return verdict
         flow = tuple_of(packet)
@@ -206,7 +207,7 @@ class Conntrack:
         now = self.now
         entry = self.table.find(flow, now)
         if entry is None:
-            flow = FlowTuple(*map(shared, flow))
+            flow = flow.kept()
             reply = invert(flow)
             if reply is None:
                 return _INVALID
@@ -240,7 +241,7 @@ class Conntrack:
         """A new flow, not confirmed yet (init_conntrack)."""
         self._last_id += 1
         entry = Entry(flow, reply, self._last_id)
-        if self.host.sysctls.get(f"{PREFIX}acct"):
+        if self.host.sysctls.get(_ACCT):
             entry.counters = [0, 0, 0, 0]
         expected = self.expectations.take(flow, now) if self.expectations else None
         if expected is not None:
@@ -313,7 +314,7 @@ class Conntrack:
 
     def _has_room(self, flow: FlowTuple, skb: Skb, now: float) -> bool:
         """Whether one more entry may be made; a full table first looks for some to give up."""
-        highest = self.host.sysctls.get(f"{PREFIX}max")
+        highest = self.host.sysctls.get(_MAX)
         if len(self.table) < highest or not highest:
             return True
         self._resize()
@@ -327,7 +328,7 @@ class Conntrack:
 
     def _resize(self) -> None:
         """Have as many buckets as the sysctl says by now."""
-        buckets = self.host.sysctls.get(f"{PREFIX}buckets")
+        buckets = self.host.sysctls.get(_BUCKETS)
         if buckets != self.table.buckets:
             self.table.resize(buckets)
 

@@ -23,6 +23,7 @@ class Direction(IntEnum):
 
 
 _OTHER: Final = (Direction.REPLY, Direction.ORIGINAL)
+_new = tuple.__new__  # a NamedTuple's own constructor costs twice as much
 
 
 MOST_SHARED: Final = 2**18
@@ -31,9 +32,10 @@ _SHARED: dict[int, int] = {}
 
 def shared(number: int) -> int:
     """The same object for equal numbers: hosts, ports and windows come up again and again, at 32 bytes an int."""
+    if number <= 256:
+        return number  # Python itself shares these
     if len(_SHARED) >= MOST_SHARED:
         _SHARED.clear()
-    number = int(number)  # no member of an enum, which would print itself in every place
     return _SHARED.setdefault(number, number)
 
 
@@ -54,6 +56,11 @@ class FlowTuple(NamedTuple):
     def icmp(self) -> tuple[int, int, int]:
         """ICMP's (type, code, id)."""
         return self.dport >> 8, self.dport & 0xFF, self.sport
+
+    def kept(self) -> "FlowTuple":
+        """The same tuple, of shared numbers: what stands in the table, stands there for long."""
+        saddr, daddr, proto, sport, dport = self
+        return _new(FlowTuple, (shared(saddr), shared(daddr), int(proto), shared(sport), shared(dport)))
 
     def words(self) -> str:
         """As `conntrack -L` prints it: `src=10.0.1.2 dst=10.0.2.2 sport=4000 dport=80`."""
@@ -98,13 +105,13 @@ def tuple_of(packet: Packet) -> FlowTuple | None:
         sport, dport = 0, payload[6] << 8 | payload[7]
     else:
         sport = dport = 0
-    return FlowTuple(packet.saddr, packet.daddr, proto, sport, dport)
+    return _new(FlowTuple, (packet.saddr, packet.daddr, proto, sport, dport))
 
 
 def invert(flow: FlowTuple) -> FlowTuple | None:
     """The tuple of an answer; None for an ICMP message that has none."""
     saddr, daddr, proto, sport, dport = flow
     if proto != _ICMP:
-        return FlowTuple(daddr, saddr, proto, dport, sport)
+        return _new(FlowTuple, (daddr, saddr, proto, dport, sport))
     answer = ANSWER.get(dport >> 8)
     return None if answer is None else FlowTuple(daddr, saddr, proto, sport, answer << 8 | dport & 0xFF)

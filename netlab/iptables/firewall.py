@@ -13,7 +13,7 @@ from typing import Final
 from netlab.conntrack.track import Conntrack
 from netlab.hooks import Answer, HookFunction, Hooks, HookState, Registered, Reply
 from netlab.iptables.check import check, extensions
-from netlab.iptables.compile import Program, compile_table
+from netlab.iptables.compile import Compiled, Program, compile_table
 from netlab.iptables.engine import BoundChain, Functions, bind, walk
 from netlab.iptables.extension import Variant
 from netlab.iptables.matches.hashlimit import HashlimitMatch, HashLimits
@@ -24,7 +24,7 @@ from netlab.iptables.save import save
 from netlab.iptables.sets import Sets
 from netlab.iptables.words import RuleError
 from netlab.machine import Machine
-from netlab.names import Hook, NetlabError
+from netlab.names import Hook, NetlabError, Verdict
 from netlab.nat.nat import Nat
 from netlab.packet import Packet
 
@@ -114,7 +114,7 @@ class Firewall:
             self._hooks.register(*one) for name, several in functions.items() if name != "nat" for one in several
         ]
         if tracked and (translating := functions.get("nat")):
-            self._registered += self._nat().attach({hook: function for hook, function, _, _ in translating})
+            self._registered += self._nat().attach({hook: function for hook, function, *_ in translating})
         self.ruleset, self._bound = ruleset, kept
         matches = [match for rule in rules for match in rule.matches]
         self.recent.keep(match.table for match in matches if isinstance(match, RecentMatch))
@@ -149,24 +149,27 @@ class Firewall:
             raise NetlabError(f"{self.host.name} has no rules in a table {table!r}")
         return compile_table(bind(self.ruleset.tables[table], self, self._bound)).source
 
-    def _functions(self, table: Table, kept: Functions) -> Iterator[tuple[Hook, HookFunction, int, str]]:
+    def _functions(
+        self, table: Table, kept: Functions
+    ) -> Iterator[tuple[Hook, HookFunction, int, str, HookFunction | None]]:
         """The functions that take packets over a table's chains, with their places."""
         chains = bind(table, self, kept)
         program = cache(partial(compile_table, chains))
         for chain in chains.values():
             hook = chain.chain.hook
             if hook is not None and (chain.chain.hooked or self.variant == "legacy"):
-                yield hook, self._function(chain, program), self._priority(table.name, hook), str(chain)
+                # What other chains change in a packet is no reason to look its route up again: they do it in place.
+                in_place = table.name != ROUTED_AGAIN or hook is not Hook.LOCAL_OUT
+                quick = _compiled(chain, program)
+                told = self._function(chain, quick, in_place=in_place)
+                yield hook, told, self._priority(table.name, hook), str(chain), quick if in_place else None
 
     def _priority(self, table: str, hook: Hook) -> int:
         return NFT_SECURITY if table == "security" and self.variant == "nft" else TABLES[table][hook]
 
-    def _function(self, chain: BoundChain, program: Callable[[], Program]) -> HookFunction:
+    def _function(self, chain: BoundChain, quick: Compiled, *, in_place: bool) -> HookFunction:
         """The hook function of a chain: where somebody reads along it walks, else it runs what was compiled."""
-        wires, run = self.host.wires, cache(lambda: program().entry(chain))
-        # What other chains change in a packet is no reason to look its route up again: they change it in place.
-        in_place = chain.table != ROUTED_AGAIN or chain.chain.hook is not Hook.LOCAL_OUT
-        frees = self.variant == "nft"
+        wires, frees = self.host.wires, self.variant == "nft"
 
         def function(packet: Packet, state: HookState) -> Answer:
             skb = state.skb
@@ -174,7 +177,7 @@ class Firewall:
             if wires.record:
                 answer = walk(chain, packet, state, wires.record)._replace(frees=frees)
             else:
-                answer = run()(packet, state)
+                answer = quick(packet, state)
             if in_place or skb.packet is packet:
                 return answer
             after, skb.packet = skb.packet, packet
@@ -190,3 +193,16 @@ class Firewall:
 
     def _repr_html_(self) -> str:
         return f"<pre>{escape(self.save()) or 'no rules'}</pre>"
+
+
+def _compiled(chain: BoundChain, program: Callable[[], Program]) -> Compiled:
+    """What runs a chain's compiled rules. They are compiled when the first packet comes: many hosts never see one."""
+    run: Compiled | None = None
+
+    def quick(packet: Packet, state: HookState) -> Verdict | int:
+        nonlocal run
+        if run is None:
+            run = program().entry(chain)
+        return run(packet, state)
+
+    return quick
