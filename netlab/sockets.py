@@ -1,6 +1,7 @@
 """Where a packet for this host ends up: TCP, UDP and ICMP as far as a conversation in a lab needs them.
 
-Left out on purpose: retransmission, congestion control, delayed acknowledgements, options, out-of-order data.
+Left out on purpose: retransmission, congestion control, delayed acknowledgements, TCP options but the MSS that a SYN
+announces, out-of-order data.
 """
 
 from collections.abc import Callable
@@ -10,9 +11,10 @@ from netlab import icmp, ip_options
 from netlab.addresses import parse_address
 from netlab.hooks import blame
 from netlab.ip_output import IpOutput
-from netlab.machine import Machine
+from netlab.machine import DEFAULT_MTU, Machine
 from netlab.names import DropReason, NetlabError, Proto
 from netlab.packet import ICMP_ERRORS, Icmp, Packet, Tcp, Udp, as_bytes, udplite_checksum_ok
+from netlab.route_lookup import Decision
 from netlab.skb import Skb
 from netlab.stamping import address_towards
 from netlab.tcp_connection import RST, Answer, Connection, FourTuple, Listener, Verdict, reset_for
@@ -106,7 +108,7 @@ class Sockets:
         tuple_ = FourTuple(saddr, self._free_port() if sport is None else sport, daddr, dport)
         if tuple_ in self._connections:
             raise NetlabError(f"{self._host.name}: {tuple_} is connected already")
-        connection = Connection(tuple_, self._isn(), self._send_segment, self._host.wires)
+        connection = Connection(tuple_, self._isn(), self._send_segment, self._host.wires, mtu=self._mtu(decision))
         if decision.route is None:
             connection.error = decision.errno
             return connection
@@ -167,7 +169,10 @@ class Sockets:
             if not skb.unicast:
                 return self._note(skb, "a connection is not opened by a broadcast")
             self._delivered(skb, f"tcp/{segment.dport}")
-            connection = Connection(tuple_, self._isn(), self._way_back(skb), self._host.wires, listener)
+            decision = self._host.fib.lookup(packet.saddr, src=packet.daddr)
+            connection = Connection(
+                tuple_, self._isn(), self._way_back(skb), self._host.wires, listener, self._mtu(decision)
+            )
             self._connections[tuple_] = connection
             return connection.accept(segment)
         if connection is None:
@@ -319,6 +324,11 @@ class Sockets:
         if not options:
             return self._send_segment
         return lambda packet, by: self._send_segment(options.on(packet, self._host.time_of_day()), by)
+
+    def _mtu(self, decision: Decision) -> int:
+        """The MTU of the way that a connection's segments take."""
+        route = decision.route
+        return self._host.mtu_of(route.dev, route) if route and route.dev else DEFAULT_MTU
 
     def _reset(self, skb: Skb, segment: Tcp) -> None:
         options = self._options_back(skb)

@@ -13,6 +13,10 @@ from netlab.wires import Wires
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 WINDOW: Final = 65535
 MSS: Final = 1460  # bytes of data in one segment
+HEADERS: Final = 40  # bytes of IP's and TCP's headers without options
+MSS_OPTION: Final = bytes((2, 4))  # in front of two bytes
+LEAST_MSS: Final = 256  # that is announced (net.ipv4.route.min_adv_mss)
+GREATEST_MSS: Final = 65535 - HEADERS
 WRAP: Final = 0xFFFFFFFF
 HALF: Final = 0x7FFFFFFF  # sequence numbers further ahead than this lie behind
 CHALLENGE_PAUSE: Final = 0.5  # seconds (net.ipv4.tcp_invalid_ratelimit)
@@ -94,6 +98,7 @@ class Listener:
 class Connection:
     """One end of a connection. `state` is its state, `received` the bytes that came, `error` an errno's name or None.
 
+    `mtu` is that of its route, which its SYN tells the peer (the option MSS); all other options it leaves out.
     Sequence numbers as in RFC 9293: `snd_una` oldest unacknowledged, `snd_nxt` next to send, `rcv_nxt` next expected.
     """
 
@@ -104,6 +109,7 @@ class Connection:
         transmit: Callable[[Packet, str], None],
         wires: Wires,
         listener: Listener | None = None,
+        mtu: int = MSS + HEADERS,
     ) -> None:
         self.tuple = tuple_
         self.state = State.CLOSED
@@ -114,6 +120,7 @@ class Connection:
         self._transmit = transmit
         self._wires = wires
         self._listener = listener
+        self._announced = min(max(mtu - HEADERS, LEAST_MSS), GREATEST_MSS)  # ipv4_default_advmss
         self._challenged: float | None = None  # when a challenge was sent last
         self._gap = False  # whether data has come before its turn
 
@@ -347,7 +354,7 @@ class Connection:
         saddr, sport, daddr, dport = self.tuple
         packet = Packet.tcp(
             format_address(saddr), format_address(daddr), sport, dport, format_flags(flags), seq=seq, ack=ack,
-            window=WINDOW, payload=data,
+            window=WINDOW, payload=data, tcp_options=MSS_OPTION + self._announced.to_bytes(2) if flags & SYN else b"",
         )  # fmt: skip
         return packet._replace(frag=DF)
 

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from netlab.host import Host
-from netlab.names import DROP, Hook, NetlabError
+from netlab.names import ACCEPT, DROP, Hook, NetlabError
 from netlab.packet import Icmp, Packet
+from netlab.route_text import parse_route
 from netlab.tcp_connection import Connection, Listener, State
 from netlab.topology import Network
 from netlab.trace import Noted, Trace
@@ -270,6 +271,25 @@ def test_a_conversation() -> None:
     assert [frame.packet.flags for frame in trace.out] == ["FA", "FA", "A"]
     assert (connection.state, accepted.state) == (State.TIME_WAIT, State.CLOSED)
     assert all(frame.packet.checksum_ok() for frame in trace.out)
+
+
+@pytest.mark.parametrize(("mtu", "mss"), [(1500, 1460), (1400, 1360), (9000, 8960), (200, 256), (65535, 65495)])
+def test_a_syn_and_its_answer_announce_the_largest_segment_of_their_way(mtu: int, mss: int) -> None:
+    server = host(mtu={"eth0": mtu})
+    listen(server, "tcp/80")
+    (answer,) = server.receive("eth0", Packet.tcp(PEER, ME, 4000, 80, "S")).out
+    assert answer.packet.payload[20:] == bytes((2, 4)) + mss.to_bytes(2)
+    assert answer.packet.checksum_ok()
+
+
+def test_a_routes_mtu_is_announced_and_only_by_a_syn() -> None:
+    client, server = pair()
+    client.fib.add(parse_route("10.0.1.1/32 dev eth0 mtu 1300"))
+    listen(server, "tcp/80")
+    sent = []
+    client.register(Hook.LOCAL_OUT, lambda packet, state: sent.append(packet.payload[20:]) or ACCEPT)
+    client.sockets.connect(ME, 80).send("bye")
+    assert sent == [bytes((2, 4)) + (1260).to_bytes(2), b"", b"bye"]
 
 
 def test_closed_by_the_server() -> None:
