@@ -261,7 +261,8 @@ def slip(lab: Lab, block: Block, version: str) -> list[NotebookNode]:
     match = re.fullmatch(r"textbook: *(.+?)\n+kernel: *(.+)", block.body, re.DOTALL)
     if not match:
         raise LabError(f"{lab.folder.name}/lab.md, line {block.line}: a slip is `textbook: ...`, then `kernel: ...`")
-    textbook, kernel = (" ".join(words.split()) for words in match.groups())
+    # A bar would begin another cell, even within code.
+    textbook, kernel = (" ".join(words.split()).replace("|", r"\|") for words in match.groups())
     heading = f"### The textbook says, the kernel says: {block.argument}"
     return [text(f"{heading}\n\n| the textbook says | the kernel says |\n|---|---|\n| {textbook} | {kernel} |")]
 

@@ -104,12 +104,12 @@ def test_folded_cells(lab_of):
 
 def test_boxes(lab_of):
     lab = lab_of(
-        ":::{slip} the name\ntextbook: it is\ncalled NAT\n\nkernel: FORWARD\n:::\n\n"
+        ":::{slip} the name\ntextbook: it is\ncalled `a | b`\n\nkernel: FORWARD\n:::\n\n"
         ":::{entry-check}\n? What is 1 < 2?\n! True\n:::\n" + EXERCISE
     )
     slip, entry = sources(lab)[2:4]
     assert "### The textbook says, the kernel says: the name" in slip
-    assert "| it is called NAT | FORWARD |" in slip
+    assert r"| it is called `a \| b` | FORWARD |" in slip
     assert "<details><summary>Answer</summary>True</details>" in entry
 
 
