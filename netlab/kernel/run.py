@@ -32,6 +32,7 @@ _ATTEMPTS = 3
 _QUIET = 0.001  # seconds
 _TICKS = 6  # CLOCK_MONOTONIC_COARSE: the time of the last timer tick (clock_gettime(2))
 _TICK = time.clock_getres(_TICKS)  # seconds
+_PATIENCE = 5  # ticks that may begin unseen on a busy machine
 
 _LOG_BURST, _LOG_SECONDS = 8, 6.0
 _logged: list[float] = []  # when this process has seen the kernel log something
@@ -132,12 +133,12 @@ class _Run:
         self.tracked = frozenset(spec.name for spec in specs if spec.conntrack == "on")
         self.ruled = network.scenario.with_rules()
         # Rates are counted in ticks, and connlimit believes for two of them that a lost flow may still be confirmed.
-        counted = "connlimit" in _rules_of(network.scenario)
+        counted = "connlimit" in rules_of(network.scenario)
         self.ticks = 3 if counted else int(any(spec.sysctls.get("net.ipv4.icmp_ratemask", 1) for spec in specs))
         self.logs = any(name.endswith(".log_martians") for spec in specs for name in spec.sysctls)
         self.numbers = InitialNumbers()
         self.paths = paths
-        self.ports = Ports(_rules_of(network.scenario))
+        self.ports = Ports(rules_of(network.scenario))
         self.listeners = [Listeners(name, machine.namespace, machine.spec.listen) for name, machine in machines.items()]
         self.queues = [
             QueueListeners(name, machine.namespace, machine.spec.queues) for name, machine in machines.items()
@@ -278,14 +279,23 @@ class _Run:
                 return
 
 
-def _rules_of(scenario: Scenario) -> str:
-    """The text of all rules that there are, or will be."""
+def rules_of(scenario: Scenario) -> str:
+    """The text of all rules that a scenario's hosts have, or will have."""
     commands = [step.command for step in scenario.steps if isinstance(step, RunStep)]
     return "\n".join([*(spec.iptables for spec in scenario.hosts.values()), *commands])
 
 
 def _wait_for_ticks(count: int, *, since: float) -> None:
-    """Waits for the timer's next tick, and for so many since then: the kernel counts in them what it limits by time."""
+    """Waits until the timer has ticked that often, and is seen to tick: the kernel counts in ticks what it limits.
+
+    All that comes of one packet falls into one tick then, unless the machine is busy.
+    """
     awaited = max(time.clock_gettime(_TICKS) + _TICK, since + count * _TICK) - _TICK / 2  # ticks are a little uneven
-    while time.clock_gettime(_TICKS) < awaited:
-        time.sleep(0.0005)
+    ticked = looked = 0.0
+    while True:
+        last, before = ticked, looked
+        ticked, looked = time.clock_gettime(_TICKS), time.monotonic()
+        just_now = ticked != last and looked - before < _TICK / 4
+        if ticked >= awaited and (just_now or ticked > awaited + _PATIENCE * _TICK):
+            return
+        time.sleep(_TICK / 16)
