@@ -1,5 +1,6 @@
 """A scenario in the simulated world."""
 
+from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -84,13 +85,13 @@ def run(scenario: Scenario, variant: "Variant" = "nft") -> Trace:
     Raises:
         ScenarioError: as for `build`.
     """
-    return follow(build(scenario, variant), scenario)
+    return follow(build(scenario, variant), scenario.steps)
 
 
-def follow(net: Network, scenario: Scenario) -> Trace:
-    """Take every step of the scenario on the network that `build` made of it."""
+def follow(net: Network, steps: Iterable[Step]) -> Trace:
+    """Take every step of a scenario on the network that `build` made of it."""
     trace = Trace()
-    for step in scenario.steps:
+    for step in steps:
         trace.steps += take(net, step).steps
     for name, host in net.hosts.items():
         trace.iptables = host.variant

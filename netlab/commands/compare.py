@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 
 from netlab.commands.run import AGE, LEGACY, MAX_WAIT
-from netlab.kernel.compare import compare
+from netlab.iptables.extension import Variant
+from netlab.kernel.choices import compare_told
 from netlab.kernel.worker import Worker
 from netlab.scenario import load
 from netlab.simulate import run
@@ -35,11 +36,12 @@ def main(options: argparse.Namespace) -> int:
     agreed = True
     with Worker() as worker:
         for file, scenario in zip(options.files, scenarios, strict=True):
-            simulated = run(scenario, "legacy" if options.legacy else "nft").to_json()
+            variant: Variant = "legacy" if options.legacy else "nft"
+            simulated = run(scenario, variant).to_json()
             kernel = worker.run(
                 scenario, max_wait=options.max_wait, age=options.age, legacy=options.legacy, like=simulated
             )
-            found = compare(simulated, kernel.to_json())
+            found = compare_told(scenario, simulated, kernel.to_json(), variant)
             print(f"{file}: {found}", flush=True)
             for event in kernel.events:
                 if isinstance(event, Aged):

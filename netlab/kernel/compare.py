@@ -26,7 +26,8 @@ Json = Mapping[str, Any]
 # - redirects to a source that has been due one before: the next one comes after milliseconds of real time
 #   (`_repeated_redirects`);
 # - a connection's timeout, which in the kernel runs on while the scenario is under way (`_same_entry`);
-# - ports and echo ids that NAT chooses at random: they must be of the right class, and the same to the end (`Ports`);
+# - ports and echo ids that NAT chooses at random: they must be of the right class, and the same to the end (`Ports`).
+#   Where that cannot be said, the simulator is told what the kernel has chosen (`netlab.kernel.choices`);
 # - what rules of a table have counted in which one rule lets chance decide (`by_table`);
 # - whether what was lost in a queue was refused there, by the program or by nobody listening, and where rules are, a
 #   fragment that was kept and then lost (`_lost_in_queues`);

@@ -15,7 +15,8 @@ from netlab.addresses import format_address
 from netlab.conntrack.text import Line
 from netlab.conntrack.tuples import FlowTuple
 from netlab.names import PROTOCOL_NAMES, Proto
-from netlab.packet import ICMP_QUERIES, OFFSET, Packet
+from netlab.packet import ICMP_QUERIES, OFFSET, MalformedPacket, Packet
+from netlab.scenario import RunStep, Scenario
 
 Row = Mapping[str, Any]
 
@@ -71,7 +72,7 @@ class Ports:
         before: dict[tuple[int, str], Flow] = {}
         self._lost.clear()
         for mine, theirs in zip(simulated, real, strict=False):
-            one, other = _flow_of(mine), _flow_of(theirs)
+            one, other = flow_of(mine), flow_of(theirs)
             if one is None or other is None or mine["hook"] != theirs["hook"]:
                 continue
             place = mine["packet"], mine["host"]
@@ -146,7 +147,7 @@ class Ports:
         return _other(flow, self._real, self._simulated)
 
     def _simulated_row(self, row: Row) -> Row:
-        flow = _flow_of(row)
+        flow = flow_of(row)
         if flow is None or (mine := self._lost.get(flow) or self._simulated_flow(flow)) == flow:
             return row
         changed = {"id": mine.sport} if flow.proto == Proto.ICMP else {"sport": mine.sport, "dport": mine.dport}
@@ -155,6 +156,17 @@ class Ports:
     def simulated_packet(self, packet: Packet) -> Packet:
         """A packet of the kernel's with the simulator's ports, also in what it quotes."""
         return _translated(packet, self._simulated_flow)
+
+    def real_frame(self, data: bytes) -> bytes:
+        """A frame meant for the simulator with the kernel's ports; what is no packet stays as it is."""
+        if not self:
+            return data
+        try:
+            packet = Packet.from_bytes(data)
+        except MalformedPacket:
+            return data
+        other = self.real_packet(packet)
+        return data if other is packet else other.to_bytes()
 
     def real_packet(self, packet: Packet) -> Packet:
         """A packet meant for the simulator with the kernel's ports, also in what it quotes."""
@@ -187,6 +199,12 @@ def _turned(flow: FlowTuple) -> FlowTuple:
     return flow if flow.proto == Proto.ICMP else flow._replace(sport=flow.dport, dport=flow.sport)
 
 
+def rules_of(scenario: Scenario) -> str:
+    """The text of all rules that there are, or will be."""
+    commands = [step.command for step in scenario.steps if isinstance(step, RunStep)]
+    return "\n".join([*(spec.iptables for spec in scenario.hosts.values()), *commands])
+
+
 def _ranges_in(rules: str) -> list[range]:
     """The ports, of which each may be alone, that rules turn packets to."""
     found = [[int(number) for number in numbers if number] for numbers in _RANGE.findall(rules)]
@@ -197,7 +215,8 @@ def _class_of(port: int) -> int:
     return 0 if port < 512 else 1 if port < 1024 else 2
 
 
-def _flow_of(row: Row) -> Flow | None:
+def flow_of(row: Row) -> Flow | None:
+    """The flow of a row of a path; None where the packet shows none, as a fragment does not."""
     proto = PROTOCOL_NAMES.get(row["proto"], 0)
     if proto == Proto.ICMP:
         ports = (row["id"], row["id"]) if row.get("type") in ICMP_QUERIES else (None, None)

@@ -16,7 +16,7 @@ from netlab.kernel.listeners import Listeners
 from netlab.kernel.namespaces import KernelUnavailable
 from netlab.kernel.netlink import LostEvents
 from netlab.kernel.network import Network
-from netlab.kernel.ports import Ports, Row
+from netlab.kernel.ports import Ports, Row, rules_of
 from netlab.kernel.probes import BpfProbes, Probes, cookie_of
 from netlab.kernel.queues import QueueListeners
 from netlab.kernel.record import Recorder
@@ -228,7 +228,7 @@ class _Run:
 
     def _send(self, step: PacketStep) -> Iterator[Received | Refused]:
         if step.dev is not None:
-            data = self.numbers.translate(step.host, self._with_real_ports(step.data))
+            data = self.numbers.translate(step.host, self.ports.real_frame(step.data))
             self.network.outside.send(step.host, step.dev, data)
             with contextlib.suppress(MalformedPacket):
                 yield Received(0, step.host, step.dev, Packet.from_bytes(step.data))
@@ -240,17 +240,6 @@ class _Run:
             sender.send(data)
         except OSError as error:
             yield Refused(0, step.host, errorcode[error.errno or 0])
-
-    def _with_real_ports(self, data: bytes) -> bytes:
-        """What answers a packet whose port NAT has chosen at random goes to the port that it has here."""
-        if not self.ports:
-            return data
-        try:
-            packet = Packet.from_bytes(data)
-        except MalformedPacket:
-            return data
-        other = self.ports.real_packet(packet)
-        return data if other is packet else other.to_bytes()
 
     def _settle(self, recorder: Recorder) -> None:
         """Reads until a marker has crossed every link and nothing more came, then once more after a quiet period.
@@ -277,12 +266,6 @@ class _Run:
                 quiet = 0.0
             else:
                 return
-
-
-def rules_of(scenario: Scenario) -> str:
-    """The text of all rules that a scenario's hosts have, or will have."""
-    commands = [step.command for step in scenario.steps if isinstance(step, RunStep)]
-    return "\n".join([*(spec.iptables for spec in scenario.hosts.values()), *commands])
 
 
 def _wait_for_ticks(count: int, *, since: float) -> None:

@@ -28,9 +28,14 @@ PORT_CLASSES: Final = ((0, 511, (1, 511)), (512, 1023, (600, 1023)), (1024, 0xFF
 
 
 class Choice:
-    """Chooses for one host: `table` says what is taken, `now` which entries live, `somewhere` where a search begins."""
+    """Chooses for one host: `table` says what is taken, `now` which entries live.
 
-    def __init__(self, table: ConntrackTable, now: Callable[[], float], somewhere: Callable[[], int]) -> None:
+    `somewhere` says how far behind the first port the search begins, for a flow, one of its ends, and that port.
+    """
+
+    def __init__(
+        self, table: ConntrackTable, now: Callable[[], float], somewhere: Callable[[FlowTuple, Manip, int], int]
+    ) -> None:
         self._table = table
         self._now = now
         self._somewhere = somewhere
@@ -81,7 +86,7 @@ class Choice:
         if wanted.base is not None:
             offset = getattr(flow, field) - wanted.base
         else:
-            offset = self._somewhere() if wanted.shuffles or manip is Manip.SOURCE else 0
+            offset = self._somewhere(flow, manip, first) if wanted.shuffles or manip is Manip.SOURCE else 0
         attempts = min(size, MOST_ATTEMPTS)
         while True:
             for left in reversed(range(1, attempts + 1)):
@@ -92,7 +97,7 @@ class Choice:
             if attempts >= size or attempts < FEWEST_ATTEMPTS:
                 return flow
             attempts //= 2
-            offset = self._somewhere()
+            offset = self._somewhere(flow, manip, first)
 
     def _is_taken_for_good(self, flow: FlowTuple, entry: Entry, attempts_left: int) -> bool:
         """As `_is_taken`; but in the last attempts a translated TCP flow that has ended makes way for a new one."""

@@ -8,7 +8,7 @@ on, as the tuple of the answers: a packet is made to look like what answers that
 anything is bound as well, to what it has; if answers to it would be taken for another flow's, its port changes even so.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from html import escape
 from random import Random
 from typing import Final, NamedTuple
@@ -69,13 +69,15 @@ class Nat:
 
     Attributes:
         random: where a search for a free port begins; another generator makes other choices.
+        told: says where it begins instead, for a flow with its new address and its old port; None: at random.
     """
 
     def __init__(self, host: Machine, tracker: Conntrack) -> None:
         self.host = host
         self.tracker = tracker
         self.random = Random(f"NAT of {host.name}")
-        self._choice = Choice(tracker.table, lambda: tracker.now, lambda: self.random.getrandbits(16))
+        self.told: Callable[[FlowTuple, Manip], int | None] | None = None
+        self._choice = Choice(tracker.table, lambda: tracker.now, self._somewhere)
         tracker.rewrite = self._rewrite
 
     # ---------------------------------------------------------------- what targets do
@@ -142,6 +144,10 @@ class Nat:
                 entry.sequence = SequenceAdjustment()
         entry.status |= _DONE[manip]
         return _ACCEPT
+
+    def _somewhere(self, flow: FlowTuple, manip: Manip, first: int) -> int:
+        port = self.told(flow, manip) if self.told else None
+        return self.random.getrandbits(16) if port is None else port - first
 
     # ---------------------------------------------------------------- on the hooks
 

@@ -2,7 +2,7 @@
 
 A conversation through address translation cannot be written down beforehand: the answer must go to where the packet
 seems to come from. So the scenario is made while the simulator takes it, step by step. Where translation has chosen a
-port at random the kernel has chosen another: such packets are not answered.
+port at random the kernel has chosen another: there the answer goes to that one (`netlab.kernel.ports`).
 """
 
 from collections import deque
@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import Final
 
 from netlab.addresses import format_address
-from netlab.conntrack.tuples import FlowTuple, tuple_of
 from netlab.kernel.fuzz.rulesets import Ground, hosts_beside
 from netlab.names import Proto
 from netlab.packet import ICMP_ERRORS, Icmp, Packet, Tcp
@@ -98,17 +97,6 @@ def _control(random: Random) -> bytes:
     return line.encode()
 
 
-class Noticed(Random):
-    """Tells whether anybody has asked it for a number."""
-
-    asked = False
-
-    def getrandbits(self, k: int, /) -> int:
-        """As Random's own; `randrange` and the like ask here, too."""
-        self.asked = True
-        return super().getrandbits(k)
-
-
 class Talk:
     """Makes the steps of one scenario, and takes them at once."""
 
@@ -125,16 +113,11 @@ class Talk:
         self._random = random
         self._ports, self._speakers = ports, speakers
         self._world = build(scenario)
-        self._chance = Noticed("what address translation chooses")
-        for host in self._world.hosts.values():
-            if host.conntrack is not None:
-                host.nat().random = self._chance
         self._grounds = grounds
         self._specs = scenario.hosts
         self._open = list(scenario.open_interfaces())
         self._heard: deque[tuple[str, Heard]] = deque(maxlen=REMEMBERED)
         self._said: deque[PacketStep] = deque(maxlen=REMEMBERED)
-        self._unlike: set[FlowTuple | None] = set()  # what the kernel gives other ports
 
     def steps(self, count: int) -> Iterator[PacketStep]:
         """That many packets."""
@@ -144,14 +127,9 @@ class Talk:
                 step = self._opening()  # no link carries more
             self._said.append(step)
             yield step
-            self._chance.asked = False
             for event in take(self._world, step).events:
                 if isinstance(event, Sent) and event.peer is None:
-                    flow = tuple_of(event.packet)
-                    if self._chance.asked:
-                        self._unlike.add(flow)
-                    if flow not in self._unlike:
-                        self._heard.append((event.host, Heard(event.dev, event.packet)))
+                    self._heard.append((event.host, Heard(event.dev, event.packet)))
 
     def _next(self) -> PacketStep:
         random, chance = self._random, self._random.random()

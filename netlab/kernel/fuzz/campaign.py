@@ -10,14 +10,13 @@ from itertools import count
 
 from netlab.iptables.extension import Variant
 from netlab.kernel.aging import is_aged
-from netlab.kernel.compare import compare
+from netlab.kernel.choices import compare_told
 from netlab.kernel.fuzz.coverage import Coverage, covered
 from netlab.kernel.fuzz.kinds import random_scenario
 from netlab.kernel.fuzz.machines import Features
 from netlab.kernel.fuzz.shrink import shrink
 from netlab.kernel.fuzz.transitions import watch
-from netlab.kernel.ports import Row
-from netlab.kernel.run import rules_of
+from netlab.kernel.ports import Row, rules_of
 from netlab.kernel.run import run as run_on_kernel
 from netlab.kernel.worker import Worker
 from netlab.names import NetlabError
@@ -83,7 +82,7 @@ def try_scenario(scenario: Scenario, variant: Variant = "nft", *, privileged: bo
         try:
             net = build(one, variant)
             cells = watch(net)
-            simulated = follow(net, one).to_json()
+            simulated = follow(net, one.steps).to_json()
             paths = [step["path"] for step in simulated["steps"]]
         except NetlabError as error:
             refusals.append(f"the simulator refuses it: {error}")
@@ -97,7 +96,7 @@ def try_scenario(scenario: Scenario, variant: Variant = "nft", *, privileged: bo
             refusals.append(str(error))
         if refusals:
             return Trial(disagreement=refusals[0] if len(refusals) == 1 else "")
-        found = compare(simulated, real.to_json(), late=seconds)
+        found = compare_told(one, simulated, real.to_json(), variant, late=seconds)
         coverage = covered(real) + cells
         packets = sum(isinstance(step, PacketStep) for step in one.steps)
         # What is logged counts for the whole machine, so that another worker's lines may have used up the rate.

@@ -78,6 +78,7 @@ _FILLED: Final[Mapping[str, Callable[[Ground], str]]] = {
     "host": Ground.host,
     "network": lambda ground: ground.address() + ground.random.choice(MASKS),
     "port": Ground.port,
+    "random": lambda ground: ground.random.choice(("", "", " --random")),
     "ports": lambda ground: ground.random.choice((ground.port(), ground.port(), "21:80", "1024:65535", "0:1023")),
     "dev": lambda ground: ground.random.choice((*ground.devs, "lo", "eth+", "+")),
 }
@@ -186,11 +187,15 @@ TARGETS: Final = (
     Allowed(ALL, EVERYWHERE, "-j SET --{add|del}-set addresses {src|dst}"),
     Allowed(NAT, SOURCES, "-j SNAT --to-source {address}"),
     Allowed(NAT, SOURCES, "-p {tcp|udp} -j SNAT --to-source {address}{:{port}|}{| --persistent}"),
-    # No host sends from this address, so that a port chosen at random is known for one.
-    Allowed(NAT, SOURCES, "-p {tcp|udp} -j SNAT --to-source 203.0.113.77:3000-3006{| --persistent}"),
-    Allowed(NAT, frozenset({Hook.POST_ROUTING}), "{-j MASQUERADE|-p {tcp|udp} -j MASQUERADE --to-ports 2000-2010}"),
+    Allowed(NAT, SOURCES, "-p {tcp|udp} -j SNAT --to-source 203.0.113.77:3000-3006{| --persistent}{random}"),
+    Allowed(NAT, SOURCES, "-p {tcp|udp} -j SNAT --to-source {address}:3000-3006{random}"),
+    Allowed(NAT, SOURCES, "-j SNAT --to-source {address}{random}"),
+    Allowed(NAT, frozenset({Hook.POST_ROUTING}), "-j MASQUERADE{random}"),
+    Allowed(NAT, frozenset({Hook.POST_ROUTING}), "-p {tcp|udp} -j MASQUERADE --to-ports 2000-2010{random}"),
     Allowed(NAT, DESTINATIONS, "-j DNAT --to-destination {address}"),
     Allowed(NAT, DESTINATIONS, "-p {tcp|udp} -j DNAT --to-destination {address}:{port}"),
+    Allowed(NAT, DESTINATIONS, "-p {tcp|udp} -j DNAT --to-destination {address}:{21-80|7770-7779}{random}"),
+    Allowed(NAT, DESTINATIONS, "-p {tcp|udp} -j REDIRECT --to-ports 7770-7779{random}"),
     Allowed(NAT, DESTINATIONS, "{-j REDIRECT|-p {tcp|udp} -j REDIRECT --to-ports {53|7777|8080}}"),
     Allowed(NAT, EVERYWHERE, "-j NETMAP --to {10.0.1.0/24|10.0.2.0/28|192.168.7.0/24}"),
 )
