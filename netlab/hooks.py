@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from netlab.html import html_table
 from netlab.names import DropReason, Hook, NetlabError, Verdict
 from netlab.packet import Packet
 from netlab.skb import Skb
@@ -357,6 +358,13 @@ class Hooks:
 
     def __str__(self) -> str:
         return "\n".join(str(entry) for functions in self._functions for entry in functions)
+
+    def __repr__(self) -> str:
+        return f"<Hooks of {self.host}: {sum(map(len, self._functions))} functions>"
+
+    def _repr_html_(self) -> str:
+        rows = [(one.hook.name, one.priority, one.name) for functions in self._functions for one in functions]
+        return html_table(rows, ("hook", "priority", "function")) if rows else "<p>no functions</p>"
 
 
 _new = tuple.__new__  # a NamedTuple's own constructor costs twice as much

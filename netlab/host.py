@@ -20,6 +20,7 @@ from netlab.addresses import InterfaceAddress
 from netlab.conntrack.ftp import choose
 from netlab.conntrack.track import Conntrack
 from netlab.hooks import HookFunction, Hooks, Registered, Walk, queue_number
+from netlab.html import html_table
 from netlab.icmp import Error
 from netlab.ip_input import IpInput
 from netlab.ip_output import IpOutput
@@ -317,18 +318,11 @@ class Host(Machine):
         return f"<Host {self.name}: {addresses}>"
 
     def _repr_html_(self) -> str:
-        left = 'style="text-align:left"'  # JupyterLab by itself puts what stands in tables to the right
-        rows = "".join(
-            f"<tr><th scope=row {left}>{escape(dev)}</th><td {left}>{self._addresses(dev)}</td><td>{mtu}</td></tr>"
-            for dev, mtu in self.mtu.items()
-        )
+        rows = ((dev, self._addresses(dev), mtu) for dev, mtu in self.mtu.items())
         routes = escape(str(self.fib.table(MAIN)))
-        functions = escape(str(self.hooks))
         return (
-            f"<table><caption {left}>{escape(self.name)}</caption><thead><tr><th scope=col {left}>interface</th>"
-            f"<th scope=col {left}>addresses</th><th scope=col>MTU</th></tr></thead><tbody>{rows}</tbody></table>"
-            f"<p>Routes (table main)</p><pre>{routes or 'none'}</pre>"
-            f"<p>Hook functions</p><pre>{functions or 'none'}</pre>"
+            html_table(rows, ("interface", "addresses", "MTU"), self.name, named=True)
+            + f"<p>Routes (table main)</p><pre>{routes or 'none'}</pre><p>Hook functions</p>{self.hooks._repr_html_()}"
         )
 
 

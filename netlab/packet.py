@@ -38,6 +38,7 @@ from netlab.headers import (
     protocol_number,
     within,
 )
+from netlab.html import Code, html_table
 from netlab.names import DropReason, NetlabError, Proto, protocol_name
 
 if TYPE_CHECKING:
@@ -479,10 +480,7 @@ class Packet(NamedTuple):
         return f"<Packet {self}>"
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th scope=row>{name}</th><td><code>{text}</code></td></tr>" for name, text in self._facts()
-        )
-        return f"<table><caption>{str(self).replace('>', '&gt;')}</caption>{rows}</table>"
+        return html_table(((name, Code(text)) for name, text in self._facts()), caption=str(self), named=True)
 
 
 _new_packet = tuple.__new__  # a NamedTuple's own constructor costs twice as much

@@ -5,12 +5,12 @@ leisure: ACCEPT, DROP, REPEAT (call the function that queued it once more), with
 """
 
 from collections.abc import Callable
-from html import escape
 from typing import Any
 
 from netlab.conntrack.entry import Status
 from netlab.conntrack.tuples import Direction
 from netlab.hooks import VERDICT_MASK, Answer, HookState, Walk, blame, is_verdict
+from netlab.html import html_table
 from netlab.names import Hook, NetlabError, Verdict
 from netlab.packet import Packet
 from netlab.skb import Skb
@@ -164,16 +164,8 @@ class NfQueue:
         return f"<queue {self.number} of {self.host}: {state}>"
 
     def _repr_html_(self) -> str:
-        left = 'style="text-align:left"'
-        rows = "".join(
-            f"<tr><td>{one.id}</td><td {left}>{one.hook}</td><td {left}>{escape(str(one.packet))}</td></tr>"
-            for one in self.waiting
-        )
-        return (
-            f"<table><caption {left}>{escape(repr(self).strip('<>'))}</caption><thead><tr>"
-            f'<th scope="col">id</th><th scope="col" {left}>hook</th><th scope="col" {left}>packet</th></tr>'
-            f"</thead><tbody>{rows}</tbody></table>"
-        )
+        rows = [(one.id, one.hook.name, str(one.packet)) for one in self.waiting]
+        return html_table(rows, ("id", "hook", "packet"), repr(self).strip("<>"))
 
 
 def _refusal(verdict: object) -> str:

@@ -10,6 +10,7 @@ from html import escape
 from typing import Final, NamedTuple
 
 from netlab.addresses import Prefix, format_address, mask_of
+from netlab.html import html_table
 from netlab.names import NetlabError
 from netlab.route import (
     DEFAULT,
@@ -104,10 +105,7 @@ class RouteTable:
         return f"<RouteTable {table_name(self.number)}: {len(self)} routes>"
 
     def _repr_html_(self) -> str:
-        rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells(route))}</tr>" for route in self)
-        head = "".join(f"<th scope=col>{title}</th>" for title in COLUMNS)
-        caption = f"<caption>Routing table {table_name(self.number)}</caption>"
-        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        return html_table(map(cells, self), COLUMNS, f"Routing table {table_name(self.number)}")
 
 
 COLUMNS: Final = ("destination", "type", "gateway", "interface", "metric", "preferred source")

@@ -6,9 +6,9 @@ combine), net/ipv4/devinet.c (what else changes with ip_forward).
 
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
-from html import escape
 from typing import Final, NamedTuple
 
+from netlab.html import Code, html_table
 from netlab.names import NetlabError
 
 
@@ -207,13 +207,11 @@ class Sysctls:
 
     def _repr_html_(self) -> str:
         defaults = Sysctls(self._interfaces)
-        rows = "".join(
-            f"<tr><td><code>{escape(name)}</code></td><td>{self._values[name]}</td>"
-            f"<td>{'' if defaults._values[name] == self._values[name] else 'changed'}</td></tr>"
-            for name in self
-        )
-        head = "<thead><tr><th>sysctl</th><th>value</th><th></th></tr></thead>"
-        return f"<table>{head}<tbody>{rows}</tbody></table>"
+        rows = [
+            (Code(name), value, "" if defaults._values[name] == value else "changed")
+            for name, value in ((name, self._values[name]) for name in self)
+        ]
+        return html_table(rows, ("sysctl", "value", ""))
 
     def _combine(self, interface: str) -> Conf:
         everywhere = {key: self._values[conf_name("all", key)] for key in CONF}

@@ -13,7 +13,7 @@ from benchmarks.import_time import measure
 PACKAGE = Path(__file__).resolve().parent.parent / "netlab"
 
 CORE_LAYERS = [
-    {"names"},
+    {"names", "html"},
     {"addresses", "checksums", "clock", "peers", "sysctls", "yaml_text"},
     {"headers"},
     {"packet", "route", "ip_options"},

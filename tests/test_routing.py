@@ -527,8 +527,8 @@ def test_shows_itself() -> None:
     assert repr(fib.table(LOCAL)) == "<RouteTable local: 7 routes>"
     table = fib.table(MAIN)
     assert str(table).splitlines()[0] == "default via 10.0.1.2 dev eth0"
-    assert "<td>10.0.1.2</td>" in table._repr_html_()
-    assert "<td>on the link</td>" in table._repr_html_()
+    assert ">10.0.1.2</td>" in table._repr_html_()
+    assert ">on the link</td>" in table._repr_html_()
     route, rule = next(iter(table)), fib.rules[0]
     assert (repr(route), repr(rule)) == ("<Route default via 10.0.1.2 dev eth0>", "<Rule 0: from all lookup local>")
     assert (str(route) in route._repr_html_()) is (str(rule) in rule._repr_html_()) is True

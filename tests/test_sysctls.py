@@ -117,5 +117,5 @@ def test_shows_itself(host: Sysctls) -> None:
     assert lines == sorted(lines)
     assert "net.ipv4.ip_forward = 1" in lines
     assert "net.ipv4.ip_forward=1" in repr(host)
-    assert "<td>changed</td>" in host._repr_html_()
+    assert ">changed</td>" in host._repr_html_()
     assert repr(Sysctls()) == "<Sysctls: all at their defaults>"

@@ -9,12 +9,12 @@ Sources: conntrack(8) 1.4.7, what it and the kernel print; nf_conntrack_standalo
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
 from netlab.addresses import parse_address
 from netlab.conntrack.entry import Entry, Status
 from netlab.conntrack.tuples import GRE, WITH_PORTS, FlowTuple
+from netlab.html import Code, html_table
 from netlab.names import NetlabError, Proto, TcpState
 
 if TYPE_CHECKING:
@@ -86,11 +86,8 @@ class Line:
         }  # fmt: skip
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th scope=row>{escape(name)}</th><td><code>{escape(text)}</code></td><td>{escape(why)}</td></tr>"
-            for name, text, why in explain(self)
-        )
-        return f"<table><caption><code>{escape(str(self))}</code></caption>{rows}</table>"
+        rows = ((name, Code(text), why) for name, text, why in explain(self))
+        return html_table(rows, caption=Code(self), named=True)
 
 
 def line_of(entry: Entry, now: float, use: int = 1) -> Line:

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
+
+from netlab.html import html_table
 
 
 @dataclass(frozen=True)
@@ -25,16 +26,4 @@ class Sheet:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        numbers = [all(isinstance(row[column], int) for row in self.rows) for column in range(len(self.columns))]
-        styles = [f'style="text-align:{"right" if number else "left"}"' for number in numbers]
-        head = "".join(
-            f'<th scope="col" {style}>{escape(column)}</th>' for column, style in zip(self.columns, styles, strict=True)
-        )
-        body = "".join(
-            f'<tr><th scope="row" {styles[0]}>{escape(str(row[0]))}</th>'
-            + "".join(f"<td {style}>{escape(str(cell))}</td>" for cell, style in zip(row[1:], styles[1:], strict=True))
-            + "</tr>"
-            for row in self.rows
-        )
-        caption = f'<caption style="text-align:left">{escape(self.caption)}</caption>'
-        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return html_table(self.rows, self.columns, self.caption, named=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 from netlab.conntrack.text import Line, parse_line
 from netlab.conntrack.tuples import FlowTuple
+from netlab.html import Code, html_table
 from netlab.kernel.ports import Ports
 from netlab.names import DropReason
 from netlab.packet import Icmp, Packet, Tcp
@@ -76,13 +77,8 @@ class Comparison:
     def _repr_html_(self) -> str:
         if not self.differences:
             return f"<p>{escape(str(self))}</p>"
-        rows = "".join(
-            f"<tr><td>{d.step}</td><td>{escape(d.what)}</td><td><code>{escape(d.simulator)}</code></td>"
-            f"<td><code>{escape(d.kernel)}</code></td></tr>"
-            for d in self.differences
-        )
-        head = "".join(f'<th scope="col">{name}</th>' for name in ("step", "what", "simulator", "kernel"))
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        rows = ((one.step, one.what, Code(one.simulator), Code(one.kernel)) for one in self.differences)
+        return html_table(rows, ("step", "what", "simulator", "kernel"))
 
 
 def compare(simulator: Json, kernel: Json, *, late: float = 0) -> Comparison:

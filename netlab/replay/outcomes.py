@@ -2,10 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from html import escape
 from typing import Any, NamedTuple
 
 from netlab.host import Host
+from netlab.html import html_table
 from netlab.names import NetlabError, Verdict
 from netlab.packet import ICMP_NAMES, Icmp, MalformedPacket, Packet
 from netlab.replay.capture import Capture, CaptureError, Frame
@@ -114,15 +114,7 @@ class Outcomes:
 
     def _repr_html_(self) -> str:
         return "".join(
-            f"<table><caption {_LEFT}>{escape(title)}</caption>"
-            + _HEAD
-            + "".join(
-                f"<tr><td>{count}</td><td {_LEFT}>{escape(what)}</td><td {_LEFT}>{escape(example)}</td></tr>"
-                for count, what, example in rows
-            )
-            + "</table>"
-            for title, rows in self._sections()
-            if rows
+            html_table(rows, ("count", "what", "the first"), title) for title, rows in self._sections() if rows
         )
 
 
@@ -223,11 +215,6 @@ def outcome_of(trace: Trace, host: str) -> tuple[Outcome, str]:
     return found or (Outcome("lost", "without a trace"), "")
 
 
-_LEFT = 'style="text-align:left"'  # JupyterLab by itself puts what stands in tables to the right
-_HEAD = (
-    '<thead><tr><th scope="col">count</th>'
-    f'<th scope="col" {_LEFT}>what</th><th scope="col" {_LEFT}>the first</th></tr></thead>'
-)
 _KEPT = {Verdict.STOLEN.name: "stolen", Verdict.QUEUE.name: "queued"}
 
 
