@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netlab.conntrack.text import line_of
@@ -12,7 +13,7 @@ from netlab.iptables.words import RuleError
 from netlab.names import NetlabError
 from netlab.packet import Packet
 from netlab.queue import Program
-from netlab.scenario import AdvanceStep, HostSpec, QueueAnswer, RunStep, Scenario, ScenarioError, Step
+from netlab.scenario import AdvanceStep, HostSpec, QueueAnswer, RunStep, Scenario, ScenarioError, Step, load
 from netlab.shell import run_command
 from netlab.topology import Network
 from netlab.trace import Ran, Trace
@@ -79,12 +80,14 @@ def _answering(answer: QueueAnswer) -> Program:
     return program
 
 
-def run(scenario: Scenario, variant: "Variant" = "nft") -> Trace:
-    """Take every step of the scenario, and return the journey.
+def run(scenario: Scenario | Path | str, variant: "Variant" = "nft") -> Trace:
+    """Take every step of the scenario, or of the one in that file, and return the journey.
 
     Raises:
-        ScenarioError: as for `build`.
+        ScenarioError: as for `build` and `load`.
     """
+    if not isinstance(scenario, Scenario):
+        scenario = load(scenario)
     return follow(build(scenario, variant), scenario.steps)
 
 

@@ -297,6 +297,9 @@ class Step:
         """What was done, in one line."""
         return self._title.format(*self._about) if self._about else self._title
 
+    def __repr__(self) -> str:
+        return f"<Step: {self.title}; {len(self.events)} events>"
+
     def to_json(self, number: int) -> dict[str, Any]:
         """This step in the JSON form that both worlds share; `out` holds the frames that left for the outside."""
         events = self.events
@@ -322,7 +325,7 @@ class Step:
         return row
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Trace:
     """All steps of a run, in one of the two worlds. `kernel` is the kernel's release where it is the real one.
 
@@ -431,6 +434,10 @@ class Trace:
 
     def __str__(self) -> str:
         return self.text()
+
+    def __repr__(self) -> str:
+        done = self.steps[0].title if len(self.steps) == 1 else f"{len(self.steps)} steps"
+        return f"<Trace, {self.world.value}: {done}; {sum(len(step.events) for step in self.steps)} events>"
 
     def _repr_html_(self) -> str:
         parts = []

@@ -65,7 +65,9 @@ def test_wrong_usage_is_status_2_and_one_line(arguments: tuple[str, ...]) -> Non
     assert run.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize(("option", "value"), [("--packets", "0"), ("--packets", "-3"), ("--keep", __file__)])
+@pytest.mark.parametrize(
+    ("option", "value"), [("--packets", "0"), ("--packets", "-3"), ("--keep", __file__), ("--keep", "/dev/null/kept")]
+)
 def test_an_impossible_fuzz_is_refused_before_it_begins(option: str, value: str) -> None:
     run = netlab("fuzz", option, value)
     assert run.returncode == 2

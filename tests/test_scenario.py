@@ -423,3 +423,26 @@ def test_where_the_text_of_rules_begins_in_the_file() -> None:
     quoted = loads("hosts: {r: {iptables: '*filter'}}").hosts["r"]
     assert (quoted.iptables, quoted.places) == ("*filter", {})
     assert from_dict({"hosts": {"r": {"iptables": "*filter"}}}).hosts["r"] == quoted
+
+
+def test_a_scenario_shows_what_there_is_and_what_happens() -> None:
+    scenario = loads(
+        'hosts:\n  a: {interfaces: {eth0: 10.0.0.1/24}, iptables: "*filter\\nCOMMIT"}\n'
+        "  b: {interfaces: {eth0: 10.0.0.2/24}}\n"
+        'links: [["a:eth0", "b:eth0"]]\nsteps: [{advance: 5}]\n'
+    )
+    assert repr(scenario) == "<Scenario scenario: a, b; 1 steps>"
+    assert str(scenario).splitlines() == [
+        "scenario",
+        "a: eth0 10.0.0.1/24; 2 lines of iptables",
+        "b: eth0 10.0.0.2/24",
+        "a:eth0 - b:eth0",
+        "step 0: advance 5 s",
+    ]
+    assert "a:eth0 - b:eth0" in scenario._repr_html_()
+
+
+@pytest.mark.parametrize("text", [None, b"hosts: {}", 5])
+def test_what_is_no_text_is_no_scenario(text: Any) -> None:
+    with pytest.raises(ScenarioError, match="YAML text"):
+        loads(text)

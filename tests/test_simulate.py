@@ -129,3 +129,11 @@ def test_run_tells_a_mistake_in_one_line(
     assert err.startswith(f"netlab: {file}")
     assert problem in err
     assert err.count("\n") == 1
+
+
+def test_a_file_is_run_by_its_name(tmp_path: Path) -> None:
+    file = tmp_path / "wait.yaml"
+    file.write_text("hosts: {r: {}}\nsteps: [{advance: 5}]\n")
+    assert [step.title for step in run(file).steps] == ["advance 5 s"]
+    with pytest.raises(ScenarioError, match=r"nosuch\.yaml: No such file"):
+        run(str(tmp_path / "nosuch.yaml"))

@@ -252,3 +252,11 @@ def test_the_order_of_the_keys() -> None:
         "packet", "host", "hook", "state", "verdict", "in", "out", "src", "dst", "proto", "sport", "dport", "ttl",
         "type", "code", "id",
     ]  # fmt: skip
+
+
+def test_a_trace_and_its_steps_are_short_in_a_list() -> None:
+    trace = Host("r", {"eth0": "10.0.0.1/24"}).receive("eth0", Packet.udp("10.0.0.2", "10.0.0.1", 1, 2))
+    title = "10.0.0.2:1 > 10.0.0.1:2 udp ttl=64 into r:eth0"
+    assert repr(trace) == f"<Trace, simulator: {title}; {len(list(trace.events))} events>"
+    assert repr(trace.steps) == f"[<Step: {title}; {len(list(trace.events))} events>]"
+    assert repr(Trace()) == "<Trace, simulator: 0 steps; 0 events>"

@@ -37,8 +37,11 @@ def main(options: argparse.Namespace) -> int:
 
     if options.packets < 1:
         raise NetlabError(f"--packets: {options.packets} is not a number of packets from 1 up")
-    if options.keep and options.keep.exists() and not options.keep.is_dir():
-        raise NetlabError(f"--keep: {options.keep} is not a folder")
+    if options.keep:
+        try:
+            options.keep.mkdir(parents=True, exist_ok=True)
+        except OSError as problem:
+            raise NetlabError(f"--keep: {options.keep}: {problem.strerror}") from None
     seed = options.seed or secrets.token_hex(4)
     features = Features(**{name: name in options.features for name in NAMES})
     print(f"seed {seed}, kernel {os.uname().release}")
@@ -57,6 +60,5 @@ def main(options: argparse.Namespace) -> int:
     for number, (what, scenario) in enumerate(campaign.disagreements):
         print(f"\n{scenario.name}\n{what}\n{to_yaml(scenario)}")
         if options.keep:
-            options.keep.mkdir(parents=True, exist_ok=True)
             (options.keep / f"seed-{seed}-{number}.yaml").write_text(f"# {scenario.name}\n{to_yaml(scenario)}")
     return 1 if campaign.disagreements else 0

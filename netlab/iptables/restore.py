@@ -9,6 +9,7 @@ from netlab.iptables.extension import Variant
 from netlab.iptables.model import TABLES, Counters, Ruleset, Table
 from netlab.iptables.parse import parse
 from netlab.iptables.words import Place, RuleError, Word, check_letters, split
+from netlab.names import NetlabError
 
 _COUNTERS: Final = re.compile(r"\[([0-9]{1,20}):([0-9]{1,20})\]")
 _LONGEST_LINE: Final = 10_239  # bytes; iptables-restore takes what stands behind for another line
@@ -37,7 +38,10 @@ def restore(
 
     Raises:
         RuleError: what is wrong with the text, with its line and column. What only the kernel refuses, `check` finds.
+        NetlabError: it is no text.
     """
+    if not isinstance(text, str):
+        raise NetlabError(f"rules are text, as iptables-save prints it, and not {type(text).__name__}")
     ruleset = Ruleset(dict(into.tables)) if into else Ruleset()
     reader = _Reader(ruleset, noflush, counters, table, variant)
     lines = text.removesuffix("\n").split("\n")

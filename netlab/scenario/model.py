@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from html import escape
 from typing import NamedTuple
 
 from netlab.addresses import InterfaceAddress
@@ -46,6 +47,13 @@ class HostSpec:
     iptables: str = ""
     queues: dict[int, QueueAnswer] = field(default_factory=dict)
     places: Mapping[str, tuple[int, int]] = field(default_factory=dict, compare=False)
+
+    def __str__(self) -> str:
+        interfaces = (f"{dev} {', '.join(map(str, addresses)) or '-'}" for dev, addresses in self.interfaces.items())
+        said = [
+            f"{len(text.splitlines())} lines of {key}" for key in ("ipsets", "iptables") if (text := getattr(self, key))
+        ]
+        return f"{self.name}: {'; '.join([*interfaces, *said])}"
 
 
 class PacketStep(NamedTuple):
@@ -94,7 +102,7 @@ class RunStep(NamedTuple):
 Step = PacketStep | AdvanceStep | RunStep
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Scenario:
     """A small world and what happens in it. `links` holds pairs of (host, interface)."""
 
@@ -113,3 +121,14 @@ class Scenario:
         """The hosts that may have iptables rules: from the start, or once a command has been run."""
         commanded = {step.host for step in self.steps if isinstance(step, RunStep)}
         return frozenset(spec.name for spec in self.hosts.values() if spec.iptables or spec.name in commanded)
+
+    def __str__(self) -> str:
+        links = (" - ".join(map(":".join, link)) for link in self.links)
+        steps = (f"step {number}: {step.title}" for number, step in enumerate(self.steps))
+        return "\n".join([self.name, *map(str, self.hosts.values()), *links, *steps])
+
+    def __repr__(self) -> str:
+        return f"<Scenario {self.name}: {', '.join(self.hosts) or 'no hosts'}; {len(self.steps)} steps>"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"

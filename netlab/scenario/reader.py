@@ -33,6 +33,8 @@ def loads(text: str, name: str = "scenario") -> Scenario:
     Raises:
         ScenarioError: as for `load`.
     """
+    if not isinstance(text, str):
+        raise ScenarioError(f"{name}: a scenario is YAML text, and not {type(text).__name__}")
     return _Reader(name).scenario(read_yaml(text, name, ScenarioError))
 
 

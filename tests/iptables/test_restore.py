@@ -1,6 +1,7 @@
 """Files of iptables-save: read whole or not at all."""
 
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from netlab.iptables.model import TABLES, Ruleset
 from netlab.iptables.restore import restore
 from netlab.iptables.save import save
 from netlab.iptables.words import Place, RuleError
-from netlab.names import Hook, Verdict
+from netlab.names import Hook, NetlabError, Verdict
 from tests.iptables.corpus import MORE_LENIENT, PRINTED_OTHERWISE, STRICTER, excused, recorded
 
 VARIANTS: tuple[Variant, ...] = ("nft", "legacy")
@@ -267,3 +268,9 @@ def test_legacy_keeps_the_policy_of_a_chain_that_is_not_named() -> None:
 
 def test_a_table_without_chains_is_in_use_with_legacy_alone() -> None:
     assert [list(restore("*nat\nCOMMIT\n", variant=variant).tables) for variant in VARIANTS] == [[], ["nat"]]
+
+
+@pytest.mark.parametrize("text", [b"*filter\nCOMMIT\n", ["*filter", "COMMIT"], None, 5])
+def test_what_is_no_text_is_refused(text: Any) -> None:
+    with pytest.raises(NetlabError, match=f"and not {type(text).__name__}"):
+        restore(text)
