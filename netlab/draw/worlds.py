@@ -12,7 +12,8 @@ from importlib.resources import files
 from itertools import chain, zip_longest
 from typing import Any, Final, NamedTuple
 
-from netlab.kernel.compare import BY_CHANCE, Json, by_table, canonical
+from netlab.conntrack.text import Line
+from netlab.kernel.compare import BY_CHANCE, Json, by_table, canonical, entries
 from netlab.packet import ICMP_NAMES, ICMP_QUERIES, Packet
 from netlab.trace import UNKNOWN
 
@@ -89,6 +90,26 @@ def rule_rows(simulator: Json, kernel: Json | None) -> list[Row]:
                 kernel_says = Said("", there) if kernel else _UNKNOWN
                 found.append(Row("", host, table.removeprefix("*"), Said("", here), kernel_says, agreement))
     return found
+
+
+def entry_rows(simulator: Json, kernel: Json | None) -> list[Row]:
+    """A row for each flow that a tracker knows at the end; a timeout may be a second or two off."""
+    pairs = entries(simulator, kernel or simulator)
+    return [
+        Row(
+            "",
+            pair.host,
+            "conntrack",
+            _say_entry(pair.simulator),
+            _say_entry(pair.kernel) if kernel else _UNKNOWN,
+            Agreement.UNKNOWN if kernel is None else Agreement.SAME if pair.same else Agreement.DIFFERS,
+        )
+        for pair in pairs
+    ]
+
+
+def _say_entry(line: Line | None) -> Said:
+    return NOTHING if line is None else Said("", " ".join(str(line).split()))
 
 
 class _Part(NamedTuple):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from html import escape
 from itertools import zip_longest
-from typing import Any
+from typing import Any, NamedTuple
 
 from netlab.conntrack.text import Line, parse_line
 from netlab.conntrack.tuples import FlowTuple
@@ -98,13 +98,10 @@ def compare(simulator: Json, kernel: Json, *, late: float = 0) -> Comparison:
             elif mine != theirs and not (what == "path" and _agree_but_for_unknown(mine, theirs, result)):
                 result.differences += _explain(number, what, mine, theirs)
     last = len(simulator["steps"]) - 1
-    for host in sorted({*simulator.get("conntrack", {}), *kernel.get("conntrack", {})}):
-        mine, theirs = (_entries(world.get("conntrack", {}).get(host, ())) for world in (simulator, kernel))
-        theirs = {line.original: line for line in map(ports.simulated_entry, theirs.values())}
-        for flow in sorted({*mine, *theirs}):
-            one, other = mine.get(flow), theirs.get(flow)
-            if not (one and other and _same_entry(one, other, late)):
-                result.differences.append(Difference(last, f"conntrack of {host}", str(one), str(other)))
+    for pair in _paired(simulator, kernel, ports, late):
+        if not pair.same:
+            what = f"conntrack of {pair.host}"
+            result.differences.append(Difference(last, what, str(pair.simulator), str(pair.kernel)))
     for host in sorted({*simulator["log"], *kernel["log"]} if UNKNOWN not in (simulator["log"], kernel["log"]) else ()):
         mine, theirs = _known_lines(simulator["log"].get(host, []), kernel["log"].get(host, []), result)
         if mine != theirs:
@@ -119,6 +116,29 @@ def compare(simulator: Json, kernel: Json, *, late: float = 0) -> Comparison:
             elif as_counted(mine) != as_counted(theirs):
                 result.differences += _explain(last, f"rules of {host}, {table}", as_counted(mine), as_counted(theirs))
     return result
+
+
+class Entries(NamedTuple):
+    """One flow's entry in both worlds at the end, None where there is none, and whether they say the same."""
+
+    host: str
+    simulator: Line | None
+    kernel: Line | None
+    same: bool
+
+
+def entries(simulator: Json, kernel: Json) -> Iterator[Entries]:
+    """The entries of both worlds, flow by flow; the kernel's with the ports that the simulator has chosen at random."""
+    return _paired(simulator, kernel, _with_ports(simulator, kernel)[0])
+
+
+def _paired(simulator: Json, kernel: Json, ports: Ports, late: float = 0) -> Iterator[Entries]:
+    for host in sorted({*simulator.get("conntrack", {}), *kernel.get("conntrack", {})}):
+        mine, theirs = (_entries(world.get("conntrack", {}).get(host, ())) for world in (simulator, kernel))
+        theirs = {line.original: line for line in map(ports.simulated_entry, theirs.values())}
+        for flow in sorted({*mine, *theirs}):
+            one, other = mine.get(flow), theirs.get(flow)
+            yield Entries(host, one, other, bool(one and other and _same_entry(one, other, late)))
 
 
 def _with_ports(simulator: Json, kernel: Json) -> tuple[Ports, Json]:

@@ -12,7 +12,7 @@ from platform import system
 from threading import Event, Timer
 from typing import Any, Final
 
-from netlab.draw.worlds import SIMULATOR, Row, rows, rule_rows, worlds_table, worlds_text
+from netlab.draw.worlds import SIMULATOR, Row, entry_rows, rows, rule_rows, worlds_table, worlds_text
 from netlab.kernel.compare import Comparison, Json, compare
 from netlab.kernel.golden import LABS, find
 from netlab.scenario import Scenario, load, loads
@@ -65,12 +65,13 @@ class Both:
     @property
     def _titles(self) -> list[str]:
         steps = (f"step {n}: {step.title}" for n, step in enumerate(self.scenario.steps))
-        return [*steps, "the kernel's log", "at the end: the rules, and [packets:bytes] that they have counted"]
+        ends = "the flows that conntrack knows", "the rules, and [packets:bytes] that they have counted"
+        return [*steps, "the kernel's log", *(f"at the end: {what}" for what in ends)]
 
     @property
     def _rows(self) -> list[list[Row]]:
-        simulator = self.simulator.to_json()
-        return [*rows(simulator, self._kernel_json), rule_rows(simulator, self._kernel_json)]
+        worlds = self.simulator.to_json(), self._kernel_json
+        return [*rows(*worlds), entry_rows(*worlds), rule_rows(*worlds)]
 
     def __str__(self) -> str:
         return "\n".join(filter(None, [self.caption, worlds_text(self._titles, self._rows)]))

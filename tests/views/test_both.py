@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from labs import build
 from netlab.datasets import DATASETS
-from netlab.draw.worlds import Agreement, rows, rule_rows, worlds_table, worlds_text
+from netlab.draw.worlds import NOTHING, Agreement, entry_rows, rows, rule_rows, worlds_table, worlds_text
 from netlab.kernel.compare import compare
 from netlab.kernel.golden import LABS, find, recorded, scenarios
 from netlab.names import NetlabError
@@ -288,6 +288,20 @@ def test_rules_are_shown_with_what_both_have_counted() -> None:
     assert {row.agreement for row in rule_rows(mine, None)} == {Agreement.UNKNOWN}
     mine["counters"]["router"][2] += " -m statistic --mode random --probability 0.5"
     assert {row.agreement for row in rule_rows(mine, theirs)} == {Agreement.UNKNOWN}
+
+
+def test_entries_are_shown_flow_by_flow() -> None:
+    known = "udp      17 29 src=10.0.1.2 dst=10.0.2.2 sport=1 dport=2 src=10.0.2.2 dst=10.0.1.2 sport=2 dport=1"
+    other = known.replace("sport=1 ", "sport=3 ").replace("dport=1", "dport=3")
+    mine, theirs = ({"steps": [], "conntrack": {"router": lines}} for lines in ([known], [other]))
+    late = {"steps": [], "conntrack": {"router": [known.replace("17 29", "17 28")]}}
+    (row,) = entry_rows(mine, late)
+    assert (row.host, row.where, row.agreement) == ("router", "conntrack", Agreement.SAME)
+    assert row.simulator.packet.startswith("udp 17 29 src=10.0.1.2")
+    assert row.kernel.packet.startswith("udp 17 28")
+    assert [(row.agreement, NOTHING in row) for row in entry_rows(mine, theirs)] == [(Agreement.DIFFERS, True)] * 2
+    (row,) = entry_rows(mine, None)
+    assert (row.agreement, row.kernel.what) == (Agreement.UNKNOWN, "unknown")
 
 
 def test_rows_stand_beside_each_other_by_their_place() -> None:
