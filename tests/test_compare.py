@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from netlab import simulate
+from netlab.fragments import fragment
 from netlab.kernel.compare import compare
 from netlab.kernel.fuzz.kinds import random_scenario
 from netlab.kernel.fuzz.machines import Features
@@ -103,6 +104,26 @@ def test_a_hosts_own_ids_are_its_own_business(trace: dict[str, Any]) -> None:
     assert compare(trace, other), "an ICMP error made by the host"
     other["steps"][0]["out"][0]["hex"] = forwarded.with_(ip_id=4711).to_bytes().hex()
     assert not compare(trace, other), "a forwarded packet"
+
+
+def test_a_time_of_day_may_lie_in_several_fragments() -> None:
+    times = b"\x44\x24\x25\x00" + bytes(32)  # a full timestamp option without addresses (RFC 791)
+    about = Packet.udp("10.0.1.1", "10.0.9.9", 4000, 53, b"data").with_(options=times)
+
+    def told(time: int, ip_id: int = 7, byte: int = 0) -> dict[str, Any]:
+        quoted = about.with_(options=times[:4] + time.to_bytes(4, "big") * 8)
+        error = Packet.icmp("10.0.1.2", "10.0.1.1", 3, 0, payload=quoted.to_bytes()).with_(ip_id=ip_id, options=times)
+        parts = fragment(error, 84)
+        assert len(parts) == 3
+        if byte:
+            parts[-1] = parts[-1]._replace(payload=parts[-1].payload[:-1] + bytes([byte]))
+        out = [{"packet": 0, "host": "r", "dev": "eth0", "hex": one.to_bytes().hex()} for one in parts]
+        step = {"errno": None, "path": [], "out": out, "dropped": [], "delivered": []}
+        return {"steps": [step], "log": {}}
+
+    assert compare(told(1), told(77_777_777))
+    assert not compare(told(1), told(1, ip_id=8)), "the id is no time"
+    assert not compare(told(1), told(1, byte=1)), "nor are the data"
 
 
 def test_numbers_of_packets_only_tell_them_apart(trace: dict[str, Any]) -> None:

@@ -14,8 +14,8 @@ from netlab.conntrack.text import Line, parse_line
 from netlab.conntrack.tuples import FlowTuple
 from netlab.html import Code, html_table
 from netlab.kernel.ports import Ports
-from netlab.names import DropReason
-from netlab.packet import Icmp, Packet, Tcp
+from netlab.names import DropReason, Proto
+from netlab.packet import MF, OFFSET, Icmp, Packet, Tcp
 from netlab.trace import UNKNOWN
 
 Json = Mapping[str, Any]
@@ -23,7 +23,8 @@ Json = Mapping[str, Any]
 # What is random, or depends on the time of day, in the kernel; everything else is compared byte for byte:
 # - in frames that a host made itself: IP id (also where an ICMP error quotes it), TCP's window, options and initial
 #   sequence number (`_masked`);
-# - times of day: ICMP timestamp replies, the IP timestamp option, also where an ICMP error quotes it (`_masked`);
+# - times of day: ICMP timestamp replies, the IP timestamp option, also where an ICMP error quotes it (`_masked`),
+#   and where one is cut into fragments (`_masked_frames`);
 # - redirects to a source that has been due one before: the next one comes after milliseconds of real time
 #   (`_repeated_redirects`);
 # - a connection's timeout, which in the kernel runs on while the scenario is under way (`_same_entry`);
@@ -240,11 +241,8 @@ def canonical(trace: Json) -> Iterator[dict[str, Any]]:
         # A host's own packets, by the addresses that they leave each hook with: translation may change these.
         own = {row["packet"] for row in path if row["hook"] == "LOCAL_OUT"}
         made = {(row["src"], row["dst"]) for row in path if row["packet"] in own}
-        frames = [
-            frame | {"hex": _masked(frame, made, isn)}
-            for frame in sorted(step["out"], key=lambda frame: (frame["host"], frame["dev"]))
-            if frame["packet"] not in gone
-        ]
+        out = sorted(step["out"], key=lambda frame: (frame["host"], frame["dev"]))
+        frames = list(_masked_frames([frame for frame in out if frame["packet"] not in gone], made, isn))
         numbers: dict[int, int] = {}
         yield {
             "errno": step["errno"],
@@ -292,9 +290,32 @@ def _repeated_redirects(path: Iterable[Json], bounced: set[tuple[str, str]]) -> 
     return numbers
 
 
-def _masked(frame: Json, made: set[tuple[str, str]], isn: dict[tuple[Any, ...], int]) -> str:
-    """A frame's bytes as hex, with what may differ replaced by fixed values and the checksums made to fit."""
-    packet = Packet.from_bytes(bytes.fromhex(frame["hex"]))
+Made = set[tuple[str, str]]
+Numbers = dict[tuple[Any, ...], int]
+
+
+def _masked_frames(frames: list[Json], made: Made, isn: Numbers) -> Iterator[Json]:
+    """The frames, with what may differ in them masked; of fragments it is looked for in what they are parts of."""
+    packets = [Packet.from_bytes(bytes.fromhex(frame["hex"])) for frame in frames]
+    parts: dict[tuple[Any, ...], list[int]] = {}
+    for place, (frame, one) in enumerate(zip(frames, packets, strict=True)):
+        if one.frag & (MF | OFFSET) and one.proto == Proto.ICMP:
+            parts.setdefault((frame["host"], frame["dev"], one.saddr, one.daddr, one.ip_id), []).append(place)
+    for places in parts.values():
+        payload = b"".join(packets[place].payload for place in places)
+        ends = [packets[place].frag_offset + len(packets[place].payload) for place in places]
+        if [packets[place].frag_offset for place in places] == [0, *ends[:-1]]:
+            whole = _masked(packets[places[0]]._replace(frag=0, payload=payload), made, isn).payload
+            for place in places:
+                one = packets[place]
+                part = whole[one.frag_offset : one.frag_offset + len(one.payload)]
+                packets[place] = one._replace(payload=part)
+    for frame, one in zip(frames, packets, strict=True):
+        yield {**frame, "hex": _masked(one, made, isn).to_bytes().hex()}
+
+
+def _masked(packet: Packet, made: Made, isn: Numbers) -> Packet:
+    """The packet with what may differ replaced by fixed values, and the checksums made to fit."""
     packet = packet._replace(options=_without_times(packet.options), checksum=None)
     message = packet.l4
     if isinstance(message, Icmp) and message.type == _TIMESTAMP_REPLY:
@@ -314,7 +335,7 @@ def _masked(frame: Json, made: set[tuple[str, str]], isn: dict[tuple[Any, ...], 
             seq = message.seq - begun & 0xFFFFFFFF
             head = packet.payload[:4] + seq.to_bytes(4, "big") + packet.payload[8:12] + bytes([0, message.flags])
             packet = packet._replace(payload=head + message.payload)
-    return packet.to_bytes().hex()
+    return packet
 
 
 def _without_times(options: bytes) -> bytes:

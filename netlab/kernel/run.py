@@ -13,6 +13,7 @@ from netlab.kernel import aging
 from netlab.kernel.conntrack import Entries
 from netlab.kernel.isn import InitialNumbers
 from netlab.kernel.listeners import Listeners
+from netlab.kernel.log_room import wait_for_room
 from netlab.kernel.namespaces import KernelUnavailable
 from netlab.kernel.netlink import LostEvents
 from netlab.kernel.network import Network
@@ -26,17 +27,13 @@ from netlab.names import NetlabError, Verdict, World
 from netlab.packet import MalformedPacket, Packet
 from netlab.scenario import AdvanceStep, PacketStep, RunStep, Scenario
 from netlab.shell import parse_command
-from netlab.trace import UNKNOWN, Logged, Passed, Ran, Received, Refused, Sent, Step, Trace
+from netlab.trace import UNKNOWN, Passed, Ran, Received, Refused, Sent, Step, Trace
 
 _ATTEMPTS = 3
 _QUIET = 0.001  # seconds
 _TICKS = 6  # CLOCK_MONOTONIC_COARSE: the time of the last timer tick (clock_gettime(2))
 _TICK = time.clock_getres(_TICKS)  # seconds
 _PATIENCE = 5  # ticks that may begin unseen on a busy machine
-
-_LOG_BURST, _LOG_SECONDS = 8, 6.0
-_logged: list[float] = []  # when this process has seen the kernel log something
-
 
 Paths = Sequence[Sequence[Row]]  # by step, as in the JSON form of a trace
 
@@ -156,7 +153,7 @@ class _Run:
             if self.ticks and not isinstance(step, AdvanceStep):
                 _wait_for_ticks(self.ticks, since=acted)
             if self.logs:
-                self._make_room_in_log()
+                wait_for_room()
             recorder = Recorder(
                 self.hosts, self.devices, self.listening, self.peers, self.tracked, self.ruled, self.undecided
             )
@@ -181,7 +178,6 @@ class _Run:
             for event in done.events:
                 if isinstance(event, Sent) and self._is_own(event) and event.number != written:
                     self.numbers.learn(event.host, event.packet)
-            _logged.extend(time.monotonic() for event in done.events if isinstance(event, Logged))
             if self.ruled and number < len(self.paths):
                 self.ports.learn(
                     self.paths[number], [event.row() for event in done.events if isinstance(event, Passed)]
@@ -219,12 +215,6 @@ class _Run:
     def _command(self, step: RunStep) -> Ran:
         machine, words = self.network.machines[step.host], parse_command(step.command)
         return machine.sysctl(words) if words[0] == "sysctl" else machine.rules.run(words)
-
-    def _make_room_in_log(self) -> None:
-        """The kernel prints at most ten such lines in five seconds (net.core.message_burst, message_cost)."""
-        window = _logged[-_LOG_BURST:]
-        if len(window) == _LOG_BURST:
-            time.sleep(max(0.0, window[0] + _LOG_SECONDS - time.monotonic()))
 
     def _send(self, step: PacketStep) -> Iterator[Received | Refused]:
         if step.dev is not None:
