@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from netlab import __version__
 from netlab.names import NetlabError
@@ -23,6 +23,17 @@ COMMANDS = {
     "lab": "open the labs in JupyterLab, in a workspace of your own",
 }
 """Every command and what it is for; the command's code is `netlab.commands.NAME`."""
+
+_ASKS: Final = (
+    "the kernel of a Linux machine, in network namespaces made for it; `python -m netlab doctor` says what is missing. "
+    "As root everything is known; otherwise drop reasons and log lines are not."
+)
+NEEDS: Final = {
+    "run": f"--kernel asks {_ASKS}",
+    "compare": f"Asks {_ASKS} The exit status is 1 if the worlds differ.",
+    "fuzz": f"Asks {_ASKS} The exit status is 1 if the worlds disagreed.",
+}
+"""What commands need that do not run everywhere."""
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
@@ -45,7 +56,9 @@ def parser_for(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"netlab {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, purpose in COMMANDS.items():
-        subparser = commands.add_parser(name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.")
+        subparser = commands.add_parser(
+            name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.", epilog=NEEDS.get(name)
+        )
         if arguments and arguments[0] == name:
             command = import_module(f"netlab.commands.{name}")
             command.add_arguments(subparser)

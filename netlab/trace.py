@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     import pandas
 
 UNKNOWN = "unknown"  # what a world cannot know; None means that there is none
+PARTS = {
+    "dropped": "what was dropped and why",
+    "delivered": "what sockets took",
+    "log": "the lines of its log",
+}
+"""What a world may not be able to see, in words."""
 
 
 class Explained(Protocol):
@@ -430,7 +436,14 @@ class Trace:
             lines += [f"conntrack of {host}:{'' if entries else ' nothing'}", *(f"  {entry}" for entry in entries)]
         for host, rules in self.counters.items():
             lines += [f"rules of {host}:", *(f"  {rule}" for rule in rules)]
-        return "\n".join(lines)
+        return "\n".join([*lines, *self._unseen()])
+
+    def _unseen(self) -> Iterator[str]:
+        """What this world could not see, in sentences."""
+        if self.unknown:
+            yield f"unknown here: {', '.join(PARTS[name] for name in self.unknown)}"
+        for host in self.silent:
+            yield f"unknown here: the lines that LOG rules of {host} have written"
 
     def __str__(self) -> str:
         return self.text()
@@ -454,6 +467,7 @@ class Trace:
             parts.append(f"<p>conntrack of {escape(host)}</p><pre>{escape(chr(10).join(entries)) or 'nothing'}</pre>")
         for host, rules in self.counters.items():
             parts.append(f"<p>rules of {escape(host)}</p><pre>{escape(chr(10).join(rules))}</pre>")
+        parts += [f"<p>{escape(sentence)}</p>" for sentence in self._unseen()]
         return "".join(parts)
 
 

@@ -46,6 +46,13 @@ def test_every_command_is_there_and_has_help(name: str) -> None:
     assert run.stdout.startswith(f"usage: python -m netlab {name} ")
 
 
+@pytest.mark.parametrize("name", ["run", "compare", "fuzz"])
+def test_help_says_what_asking_the_kernel_needs(name: str) -> None:
+    told = " ".join(netlab(name, "--help").stdout.split())
+    assert "asks the kernel of a Linux machine" in told.replace("Asks", "asks")
+    assert "netlab doctor` says what is missing" in told
+
+
 def test_other_commands_are_not_imported() -> None:
     code = (
         "import sys\nfrom netlab.__main__ import main\n"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from netlab.host import Host
-from netlab.names import ACCEPT, DROP, Hook
+from netlab.names import ACCEPT, DROP, Hook, World
 from netlab.packet import Packet
 from netlab.scenario import loads
 from netlab.simulate import run
@@ -68,7 +68,10 @@ def test_what_a_command_printed_and_its_status() -> None:
 
 def test_rules_with_counters_stand_at_the_end_and_what_rules_may_have_logged_is_unknown() -> None:
     trace = Trace(counters={"router": ["*filter", "[1:28] -A INPUT -j LOG"]}, silent=("router",))
-    assert str(trace) == "rules of router:\n  *filter\n  [1:28] -A INPUT -j LOG"
+    assert str(trace) == (
+        "rules of router:\n  *filter\n  [1:28] -A INPUT -j LOG\n"
+        "unknown here: the lines that LOG rules of router have written"
+    )
     assert "[1:28] -A INPUT -j LOG" in trace._repr_html_()
     assert trace.to_json()["counters"] == trace.counters
     assert trace.to_json()["log"] == {"router": ["unknown"]}
@@ -252,6 +255,16 @@ def test_the_order_of_the_keys() -> None:
         "packet", "host", "hook", "state", "verdict", "in", "out", "src", "dst", "proto", "sport", "dport", "ttl",
         "type", "code", "id",
     ]  # fmt: skip
+
+
+def test_what_a_world_cannot_see_is_said() -> None:
+    trace = Trace(world=World.KERNEL, unknown=("dropped", "log"), silent=("r",))
+    said = [
+        "unknown here: what was dropped and why, the lines of its log",
+        "unknown here: the lines that LOG rules of r have written",
+    ]
+    assert str(trace).splitlines() == said
+    assert trace._repr_html_() == "".join(f"<p>{sentence}</p>" for sentence in said)
 
 
 def test_a_trace_and_its_steps_are_short_in_a_list() -> None:

@@ -17,7 +17,7 @@ from netlab.kernel.compare import Comparison, Json, compare
 from netlab.kernel.golden import LABS, find
 from netlab.scenario import Scenario, load, loads
 from netlab.simulate import run
-from netlab.trace import Trace
+from netlab.trace import PARTS, Trace
 
 PATIENCE: Final = 20.0
 """Seconds after which the kernel is given up."""
@@ -58,7 +58,7 @@ class Both:
         if self.why:
             sentences.append(f"This machine's own kernel was not asked: {self.why}.")
         if isinstance(self.kernel, Trace) and self.kernel.unknown:
-            parts = ", ".join(_PARTS[name] for name in self.kernel.unknown)
+            parts = ", ".join(PARTS[name] for name in self.kernel.unknown)
             sentences.append(f"Only root may ask the kernel for: {parts}. They are unknown here.")
         return " ".join(sentences)
 
@@ -84,13 +84,6 @@ class Both:
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(str(self))
-
-
-_PARTS = {
-    "dropped": "what was dropped and why",
-    "delivered": "what sockets took",
-    "log": "the lines of its log",
-}
 
 
 def both(scenario: Scenario | Path | str, recorded: Path | str = LABS) -> Both:
