@@ -19,7 +19,7 @@ from netlab.route import RouteType
 from netlab.route_output import OutputDecision, route_output
 from netlab.skb import Skb
 from netlab.stamping import check_again
-from netlab.trace import Emitted, Sent
+from netlab.trace import Emitted, Logged, Sent
 
 _POST_ROUTING = Hook.POST_ROUTING  # to look it up in the enum for every packet takes ten times as long
 
@@ -224,6 +224,7 @@ class IpOutput:
         decision = route_output(self.host.fib, self.host.sysctls, dst=to, src=saddr, tos=packet.tos & icmp.TOS_MASK)
         if decision.dev is None:
             return
+        self._look_for_way_back(skb, to)
         if self._too_often(error, decision):
             self.host.note(skb, "no error is sent: icmp_ratelimit")
             return
@@ -239,6 +240,17 @@ class IpOutput:
         made = Skb(answer, self.host.wires.new_number())
         made.attach(skb)
         self.local_out(made, decision, "the kernel")
+
+    def _look_for_way_back(self, skb: Skb, to: int) -> None:
+        """IPsec could have something to say about the packet's way back. Where that ends here, the kernel wonders.
+
+        It does so for packets of this host's own whose source route leads the error elsewhere (icmp_route_lookup).
+        """
+        fib, packet = self.host.fib, skb.packet
+        types = [fib.address_type(address) is RouteType.LOCAL for address in (to, packet.saddr, packet.daddr)]
+        if types == [False, True, False] and route_output(fib, self.host.sysctls, dst=packet.daddr).dev is not None:
+            line = f"icmp: detected local route for {packet.src} during ICMP sending, src {packet.dst}"
+            self.host.write(Logged(skb.number, self.host.name, line))
 
     def _address_for_errors(self, skb: Skb) -> int:
         if skb.dev_in and self.host.sysctls.get("net.ipv4.icmp_errors_use_inbound_ifaddr"):
