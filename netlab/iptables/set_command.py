@@ -47,6 +47,15 @@ _PAIRS: Final = {
     "create": ("family", "hashsize", "maxelem", "timeout", "bucketsize", "initval"),
     "add": ("timeout", "comment"),
 }
+_LEFT_OUT: Final = frozenset({
+    "netmask", "bitmask", "markmask", "counters", "forceadd", "skbinfo", "range", "size", "packets", "bytes", "skbmark",
+    "skbprio", "skbqueue", "wildcard",
+})  # fmt: skip
+"""Options of ipset that netlab's sets do not have."""
+_OTHER_TYPES: Final = frozenset({
+    "bitmap:ip", "bitmap:ip,mac", "bitmap:port", "hash:mac", "hash:ip,mac", "hash:ip,mark", "hash:net,net",
+    "hash:net,port", "hash:net,iface", "hash:ip,port,ip", "hash:ip,port,net", "hash:net,port,net", "list:set",
+})  # fmt: skip
 _ALONE: Final = {"create": ("comment",), "add": ("nomatch",), "test": ("nomatch",)}
 
 
@@ -165,6 +174,8 @@ def _option(call: Call, word: str, rest: Iterator[str]) -> None:
             value = next(rest)
         except StopIteration:
             raise SetError(f"Missing mandatory argument of option `{word}'", status=2) from None
+    elif word in _LEFT_OUT:
+        raise SetError(f"netlab's sets do not have `{word}'", status=2)
     elif word not in _ALONE.get(call.command, ()):
         written = f": `{word}'" if call.command in ("create", "add", "del", "test") else f" {word}"
         raise SetError(f"Unknown argument{written}", status=2)
@@ -185,9 +196,13 @@ SMALLEST_HASH: Final = 64
 
 def _create(sets: Sets, call: Call) -> Answer:
     name, kind = call.arguments
+    if kind in _OTHER_TYPES:
+        raise SetError(f"netlab has no sets of type '{kind}', only {', '.join(TYPES)}")
     if kind not in _TYPES:
         raise SetError(f"Syntax error: typename '{kind}' is unknown")
     family = call.options.get("family", "inet")
+    if family in ("inet6", "ipv6", "-6"):
+        raise SetError(f"netlab has no sets of family {family}, only inet")
     if family not in ("inet", "ipv4", "-4"):
         raise SetError(f"Syntax error: unknown inet family {family}")
     made = IpSet(name, TYPES[_TYPES[kind]], sets.now, timeout=_timeout(call), comment="comment" in call.options)
