@@ -173,6 +173,8 @@ def test_all_events_and_stamps_that_nobody_keeps(router: Host) -> None:
 
 def test_what_is_left_out_is_said(router: Host) -> None:
     assert "netlab's conntrack does not have `-z'" in conntrack(router, "-L -z").err
+    assert "netlab's conntrack does not have `xml'" in conntrack(router, "-L -o extended,xml").err
+    assert "netlab's conntrack does not have the table `dying'" in conntrack(router, "-L dying").err
 
 
 def test_quotation_marks_that_do_not_end_are_the_users_mistake(router: Host) -> None:

@@ -226,3 +226,10 @@ def test_an_entry_that_only_answers_find_leaves_the_other_one_alone() -> None:
     assert table.find(first.original, 2) is first and table.find(second.reply, 2) is None and len(table) == 1
     table.remove(first)
     assert not table.chains() and len(table) == 0
+
+
+def test_entries_and_the_table_show_themselves() -> None:
+    table = ConntrackTable(buckets=16)
+    table.insert(entry_of(1))
+    assert repr(table) == "<ConntrackTable: 1 entries, 16 buckets>"
+    assert repr(list(table)) == "[<Entry udp src=11.0.0.0 dst=10.0.2.2 sport=2 dport=53>]"

@@ -122,6 +122,26 @@ def test_a_frame_has_a_row_for_every_entry() -> None:
     assert {"packets", "reply bytes", "type", "srckey"} <= set(table.columns)
 
 
+def test_a_frame_of_nothing_has_its_columns() -> None:
+    addresses = ["src", "dst", "sport", "dport"]
+    assert list(frame([])) == [
+        "proto",
+        "timeout",
+        "state",
+        *addresses,
+        *(f"reply {name}" for name in addresses),
+        "flags",
+    ]
+
+
+def test_a_connection_over_ipv6_is_refused_by_its_name() -> None:
+    v6 = (
+        "ipv6     10 tcp      6 9 ESTABLISHED src=::1 dst=::1 sport=1 dport=2 src=::1 dst=::1 sport=2 dport=1 [ASSURED]"
+    )
+    with pytest.raises(ConntrackTextError, match=r"line 2, column 1: a connection over IPv6, which netlab leaves out"):
+        parse_lines(f"{TCP}\n{v6}\n")
+
+
 def test_every_field_is_explained() -> None:
     told = {name: (text, why) for name, text, why in explain(parse_line(TCP))}
     assert list(told) == ["protocol", "timeout", "TCP state", "original", "reply", "assured", "mark", "use"]

@@ -65,6 +65,10 @@ class Entry:
         self.masqueraded_by: str | None = None
         self.counters: list[int] | None = None
 
+    def __repr__(self) -> str:
+        state = f", {self.state.name}" if self.state is not None else ""
+        return f"<Entry {self.original}{state}>"
+
     def tuple(self, direction: Direction) -> FlowTuple:
         """The tuple of its packets in that direction."""
         return self.reply if direction else self.original

@@ -68,6 +68,7 @@ OPTIONS: Final = {
 LEFT_OUT: Final = frozenset({
     "-I", "-A", "-z", "--zero", "-l", "--label", "-f",
     "--family", "-w", "--zone", "-c", "--secmark", "-b", "--buffer-size", "--mask-src", "--mask-dst",
+    "dying", "unconfirmed", "xml", "save", "labels", "userspace",
 })  # fmt: skip
 """What the real command has, and this one does not."""
 _PORTS = {
@@ -145,6 +146,8 @@ def parse(line: str | Sequence[str]) -> Call:
                 call.places[_option(call, word, given)] = column
             elif commands and word in TABLES:
                 call.table = word
+            elif commands and word in LEFT_OUT:
+                raise Refused(f"netlab's conntrack does not have the table `{word}'")
             else:
                 raise Refused(f"unknown type `{word}'" if commands else f"Bad parameter `{word}'")
     call.command = commands[0] if commands else "" if call.options else "help"
@@ -242,6 +245,8 @@ ADDRESSES: Final = {"src": ("original", "saddr"), "dst": ("original", "daddr"),
 def each(value: str, known: Sequence[str] | dict[str, Any]) -> list[str]:
     """The words between the commas, all of them known ones."""
     for word in value.split(","):
+        if word in LEFT_OUT:
+            raise Refused(f"netlab's conntrack does not have `{word}'")
         if word not in known:
             raise Refused(f"Bad parameter `{word}'")
     return value.split(",")

@@ -43,6 +43,9 @@ class ConntrackTable:
         """How many entries there are (nf_conntrack_count)."""
         return self._count
 
+    def __repr__(self) -> str:
+        return f"<ConntrackTable: {self._count} entries, {self.buckets} buckets>"
+
     def __iter__(self) -> Iterator[Entry]:
         return (entry for flow, entry in self._entries.items() if flow is entry.original)
 

@@ -139,7 +139,12 @@ def frame(lines: Iterable[Line]) -> "pandas.DataFrame":
     """One row an entry as a pandas frame: proto, timeout, state, the tuples field by field, flags, and the rest."""
     import pandas
 
-    return pandas.DataFrame([line.row() for line in lines])
+    rows = [line.row() for line in lines]
+    return pandas.DataFrame(rows or None, columns=None if rows else list(_NOBODY.row()))
+
+
+_NOBODY: Final = Line(Proto.TCP, None, None, FlowTuple(0, 0, Proto.TCP, 0, 0), FlowTuple(0, 0, Proto.TCP, 0, 0))
+"""Its fields are the columns of a frame without rows."""
 
 
 def parse_line(text: str) -> Line:
@@ -150,6 +155,8 @@ def parse_line(text: str) -> Line:
     """
     prefix = _PREFIX.match(text)
     start = prefix.end() if prefix else 0
+    if text.startswith("ipv6", start):
+        raise ConntrackTextError(f"column {start + 1}: a connection over IPv6, which netlab leaves out")
     return Reader(text, start).line().with_(prefix=text[:start])
 
 
