@@ -17,6 +17,7 @@ from netlab.packet import ICMP_ERRORS, Icmp, Packet, Tcp, Udp, as_bytes, udplite
 from netlab.route_lookup import Decision
 from netlab.skb import Skb
 from netlab.stamping import address_towards
+from netlab.tcp_auth import Signature, refusal, signature_of
 from netlab.tcp_connection import RST, Answer, Connection, FourTuple, Listener, Verdict, reset_for
 from netlab.trace import Delivered, Noted, Trace
 
@@ -160,6 +161,9 @@ class Sockets:
         tuple_ = FourTuple(packet.daddr, segment.dport, packet.saddr, segment.sport)
         connection = self._connections.get(tuple_)
         listener = self._listeners.get(segment.dport)
+        half_open = connection is not None and connection.half_open
+        if (connection or listener) and (signed := refusal(segment.options, half_open=half_open)):
+            return self._host.drop(skb, *signed)
         if connection is None and listener:
             if refused := listener.refuses(segment):
                 reason, why, answer = refused
@@ -179,7 +183,7 @@ class Sockets:
             if skb.unicast and not segment.flags & RST:
                 self._reset(skb, segment)
             return self._host.drop(skb, DropReason.NO_SOCKET, f"nobody listens on tcp/{segment.dport}")
-        found = connection.finish(segment) if connection.half_open else Verdict()
+        found = connection.finish(segment) if half_open else Verdict()
         if found.resets:
             self._reset(skb, segment)
         elif found.reason is None:
@@ -332,7 +336,7 @@ class Sockets:
 
     def _reset(self, skb: Skb, segment: Tcp) -> None:
         options = self._options_back(skb)
-        if options is not None:
+        if options is not None and signature_of(segment.options) is Signature.NONE:
             reset = options.on(reset_for(skb.packet, segment), self._host.time_of_day())
             reset = reset.with_(ttl=self._host.default_ttl())
             source = reset.saddr
