@@ -269,12 +269,14 @@ class Sockets:
             self._host.drop(skb, DropReason.NO_SOCKET, f"no ping waits for id {message.id}")
 
     def _error(self, skb: Skb) -> None:
-        message, quoted = skb.packet.l4, skb.packet.quoted
-        if quoted is None:
-            cut = isinstance(message, Icmp) and message.type == icmp.REDIRECT and len(message.payload) < 20
-            reason = DropReason.PKT_TOO_SMALL if cut else DropReason.NOT_SPECIFIED
+        """net/ipv4/icmp.c, icmp_unreach and icmp_redirect; the latter does not look at the quoted header."""
+        redirect, header = skb.packet.payload[0] == icmp.REDIRECT, skb.packet.payload[8:28]
+        if len(header) < 20:
+            reason = DropReason.PKT_TOO_SMALL if redirect else DropReason.NOT_SPECIFIED
             return self._host.drop(skb, reason, "it quotes no packet")
-        self._note(skb, f"taken note of by the kernel: an error about {quoted}")
+        if not redirect and header[0] & 15 < 5:
+            return self._host.drop(skb, DropReason.IP_INHDR, "it quotes a broken header")
+        self._note(skb, f"taken note of by the kernel: an error about {skb.packet.quoted or 'nothing readable'}")
 
     def _answer(self, skb: Skb, reply: Packet) -> None:
         """From the address that was asked; for a broadcast from the one that fits the way back (icmp_reply)."""

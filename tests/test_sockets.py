@@ -58,6 +58,9 @@ def reasons(trace: Trace) -> list[str]:
         (Packet.icmp(PEER, ME, 44), None, "UNHANDLED_PROTO"),
         (Packet.icmp(PEER, ME, 13), None, "PKT_TOO_SMALL"),
         (Packet.icmp(PEER, ME, 3, 1, payload=b"junk"), None, "NOT_SPECIFIED"),
+        (Packet.icmp(PEER, ME, 3, 1, payload=b"\x44" + bytes(27)), None, "IP_INHDR"),
+        (Packet.icmp(PEER, ME, 11, 0, payload=bytes(20)), None, "IP_INHDR"),
+        (Packet.icmp(PEER, ME, 5, 1, payload=bytes(19)), None, "PKT_TOO_SMALL"),
     ],
 )
 def test_nobody_there(packet: Packet, answer: str | None, reason: str) -> None:
@@ -243,6 +246,12 @@ def test_a_broadcast_ping_is_answered_where_the_setting_allows_it() -> None:
 @pytest.mark.parametrize("type", [1, 9, 10, 15, 16, 17, 18])
 def test_what_the_kernel_takes_note_of_in_silence(type: int) -> None:
     trace = host().receive("eth0", Packet.icmp(PEER, ME, type))
+    assert trace.out == trace.dropped == trace.delivered == []
+
+
+@pytest.mark.parametrize(("type", "quoted"), [(5, bytes(20)), (3, b"\x4f" + bytes(19)), (3, b"\x65" + bytes(19))])
+def test_errors_are_noted_whose_quoted_header_is_odd(type: int, quoted: bytes) -> None:
+    trace = host().receive("eth0", Packet.icmp(PEER, ME, type, 1, payload=quoted))
     assert trace.out == trace.dropped == trace.delivered == []
 
 
