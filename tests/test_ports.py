@@ -203,3 +203,15 @@ def test_where_a_verdict_is_unknown_the_packet_was_seen_to_come_only(key: str, s
     )
     mine, theirs = (trace(steps=one) for one in steps)
     assert bool(compare(mine, theirs)) is same
+
+
+def test_what_the_second_host_has_lost_belongs_to_no_entry_though_the_first_has_let_it_pass() -> None:
+    def through_both(port: int) -> list[dict[str, Any]]:
+        client = row("POST_ROUTING", 4001, src="10.0.1.2") | {"host": "client"}
+        return [client, row("FORWARD", 4001, src="10.0.1.2"), row("POST_ROUTING", port) | {"verdict": "DROP"}]
+
+    ports = Ports(RANGE)
+    ports.learn(through_both(2001), through_both(2002))
+    assert ports.simulated_rows(through_both(2002)) == through_both(2001)
+    other = Packet.udp("10.0.2.1", "10.0.2.2", 2002, 53)
+    assert ports.simulated_packet(other) is other

@@ -68,7 +68,11 @@ class Ports:
 
     def learn(self, simulated: Sequence[Row], real: Sequence[Row]) -> None:
         """Take note of the choices that the paths of one step show, in the simulator and in the kernel."""
-        confirmed = {row["packet"] for row in simulated if row["hook"] in _CONFIRMING and row["verdict"] == "ACCEPT"}
+        confirmed = {
+            (row["packet"], row["host"])
+            for row in simulated
+            if row["hook"] in _CONFIRMING and row["verdict"] == "ACCEPT"
+        }
         before: dict[tuple[int, str], Flow] = {}
         self._lost.clear()
         for mine, theirs in zip(simulated, real, strict=False):
@@ -82,7 +86,7 @@ class Ports:
             if one != other and (self._simulated.get(other) == one or not self._may_differ(one, other, was)):
                 continue
             self._differ |= one != other
-            if mine["packet"] not in confirmed:
+            if place not in confirmed:
                 self._lost[other] = one
                 continue
             if chosen:
