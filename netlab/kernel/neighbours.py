@@ -16,7 +16,9 @@ from typing import Final, NamedTuple
 from netlab.kernel.namespaces import Namespace
 from netlab.kernel.netlink import NETLINK_ROUTE, NetlinkSocket, attribute_of, attributes
 
-ASK_US: Final = {"app_solicit": 1}  # sysctls under net.ipv4.neigh.DEV
+# Sysctls under net.ipv4.neigh.DEV.
+ASK_US: Final = {"app_solicit": 1}
+TRUSTING: Final = {"base_reachable_time_ms": 3_600_000}  # who was heard of once is there as long as a scenario takes
 _RTNLGRP_NEIGH: Final = 3
 _RTM_NEWNEIGH, _RTM_GETNEIGH = 28, 30
 _NDMSG: Final = struct.Struct("=BxxxiHBB")  # family, interface, state, flags, type

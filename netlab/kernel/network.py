@@ -6,6 +6,7 @@ Devices have the scenario's names, so everything the kernel prints reads as the 
 
 import ctypes
 import fcntl
+import json
 import socket
 import struct
 import subprocess
@@ -19,7 +20,7 @@ from netlab.iptables.extension import Variant
 from netlab.kernel.conntrack import switch_on, to_be_written
 from netlab.kernel.markers import Markers, Plug
 from netlab.kernel.namespaces import KernelUnavailable, Namespace, require
-from netlab.kernel.neighbours import ASK_US, Neighbours
+from netlab.kernel.neighbours import ASK_US, TRUSTING, Neighbours
 from netlab.kernel.netlink import number_namespace
 from netlab.kernel.outside import Frame, Outside, Tap
 from netlab.kernel.rules import Rules
@@ -201,17 +202,32 @@ class Network:
             commands += [f"addr add {address} dev {dev}" for address in addresses]
             # Without ARP the kernel takes every next hop of an open interface for resolved.
             arp = "off" if dev in open_devices else "on"
-            if arp == "on":
-                for name, value in ASK_US.items():
-                    machine.write_sysctl(f"net.ipv4.neigh.{dev.replace('.', '/')}.{name}", value)
+            for name, value in (TRUSTING if arp == "off" else TRUSTING | ASK_US).items():
+                machine.write_sysctl(f"net.ipv4.neigh.{dev.replace('.', '/')}.{name}", value)
             commands.append(f"link set {dev} arp {arp} mtu {spec.mtu.get(dev, DEFAULT_MTU)} up")
         commands += [
-            f"neigh add {address} lladdr {mac} dev {dev} nud permanent" for dev, address, mac in self._neighbours(spec)
+            f"neigh add {address} lladdr {mac} dev {dev} nud reachable" for dev, address, mac in self._neighbours(spec)
         ]
         commands += [f"route add {route}" for route in spec.routes]
         commands += [f"rule add {rule}" for rule in spec.rules]
         self._batch(machine.namespace, commands)
+        if any({"tos", "dsfield"} & set(route.split()) for route in spec.routes):
+            self._batch(machine.namespace, list(self._gateways(machine.namespace, open_devices)))
         machine.rules.load()
+
+    def _gateways(self, namespace: Namespace, open_devices: set[str]) -> Iterator[str]:
+        """Commands by which the gateways of default routes have just been heard of.
+
+        Of several that differ in TOS the kernel takes the first then; of silent ones it would take the other each time,
+        and without ARP all are silent (fib_select_default).
+        """
+        show = [self._ip, "-json", "route", "show", "default", "table", "all"]
+        with namespace.entered():
+            done = subprocess.run(show, capture_output=True, text=True, check=False)
+        for route in json.loads(done.stdout or "[]"):
+            gateway, dev = route.get("gateway"), route.get("dev")
+            if gateway and dev in open_devices:
+                yield f"neigh replace {gateway} lladdr {mac_address(gateway, dev)} dev {dev} nud reachable"
 
     def _neighbours(self, spec: HostSpec) -> Iterator[tuple[str, str, str]]:
         """(device, address, MAC) of everything that a host's links lead to."""

@@ -25,13 +25,10 @@ def ruled(random: Random, features: Features, packets: int) -> Scenario:
         spec = _plain_router(random)
     # The second redirect to somebody depends on real time, and rules count it.
     sysctls = spec.sysctls | {f"net.ipv4.conf.{place}.send_redirects": 0 for place in ("all", *spec.interfaces)}
-    # Of defaults that differ in their TOS the kernel takes another each time, where rules have a packet routed again.
-    routes = tuple(one for one in spec.routes if not (one.startswith("default") and " tos " in one))
     ground = Ground.of(random, spec.interfaces)
     ruleset = random_ruleset(ground)
     spec = replace(
         spec,
-        routes=routes,
         sysctls=sysctls,
         conntrack="on" if random.random() < 0.2 else "auto",
         iptables=ruleset,
