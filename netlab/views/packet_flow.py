@@ -13,6 +13,7 @@ from netlab.host import Host
 from netlab.names import Hook, NetlabError, Proto, protocol_name
 from netlab.packet import Packet
 from netlab.trace import Trace
+from netlab.views.arrivals import host_of
 from netlab.views.widget import Player, module
 
 HERE = "here"
@@ -229,6 +230,4 @@ def packet_flow(router: Host, *, predict: bool = True) -> PacketFlow:
     Raises:
         NetlabError: it is no host.
     """
-    if not isinstance(router, Host):
-        raise NetlabError(f"packet_flow shows a packet's way through a Host, not {type(router).__name__}")
-    return PacketFlow(router, predict=predict)
+    return PacketFlow(host_of("packet_flow", router), predict=predict)

@@ -13,6 +13,7 @@ from netlab.iptables.model import Table
 from netlab.names import NetlabError
 from netlab.packet import Packet
 from netlab.trace import Trace
+from netlab.views.arrivals import arrival, host_of
 from netlab.views.panel import Buttons, Panel
 
 _Counts = dict[str, dict[Line, tuple[int, int]]]
@@ -23,7 +24,8 @@ class RuleWalk(Panel):
 
     def __init__(self, host: Host, arrivals: Iterable[tuple[str | None, Packet]]) -> None:
         self._stops: list[RuleStop] = []
-        for dev, packet in arrivals:
+        host = host_of("walk_rules", host)
+        for dev, packet in [arrival("walk_rules", one) for one in arrivals]:
             counts = _counters(host)
             trace = host.send(packet) if dev is None else host.receive(dev, packet)
             self._stops += _follow(host, trace, counts)

@@ -20,6 +20,7 @@ from netlab.hooks import HookFunction, HookState
 from netlab.host import Host
 from netlab.names import ACCEPT, Hook, NetlabError, Priority, TcpState, Verdict
 from netlab.packet import Packet
+from netlab.views.arrivals import arrival, host_of
 from netlab.views.panel import Panel
 
 BEFORE, AFTER, ON_THE_WAY, LAST = "before conntrack", "conntrack has looked", "on the way", "about to be confirmed"
@@ -58,9 +59,9 @@ class EntrySteps(Panel):
     """What becomes of a packet's entry, stop by stop."""
 
     def __init__(self, host: Host, arrivals: Iterable[tuple[str | None, Packet]]) -> None:
-        self._tracker = _tracker(host)
+        self._tracker = _tracker(host_of("follow_entry", host))
         self._way: list[tuple[list[FlowStop], int]] = []
-        for dev, packet in arrivals:
+        for dev, packet in [arrival("follow_entry", one) for one in arrivals]:
             stops = self._follow(host, dev, packet)
             self._way += [(stops, place) for place in range(len(stops))]
         if not self._way:
@@ -182,16 +183,16 @@ class TableFilling(Panel):
     """The hash table while flows come."""
 
     def __init__(self, host: Host, flows: Iterable[tuple[str, Packet]], rows: int) -> None:
-        self._host, self._flows, self._rows = host, iter(flows), rows
+        self._host, self._flows, self._rows = host_of("fill_table", host), iter(flows), rows
         self._tracker = _tracker(host)
         self._last = "Nothing has come yet."
         buttons = {f"{count} packet{'s' * (count > 1)}": partial(self._come, count) for count in (1, 10, 100)}
         super().__init__("The hash table", {"Let come": buttons})
 
     def _come(self, count: int) -> None:
-        arrivals = list(islice(self._flows, count))
+        arrivals = [arrival("fill_table", one) for one in islice(self._flows, count)]
         for dev, packet in arrivals:
-            self._host.receive(dev, packet)
+            self._host.receive(str(dev), packet)
         seen = self._tracker.statistics
         told = f"{len(arrivals)} packet{'s' * (len(arrivals) != 1)} came. {_entries(self._tracker)}."
         if seen.early_drop:
@@ -218,7 +219,7 @@ class ClockTurning(Panel):
     """Timeouts running down as the clock is moved."""
 
     def __init__(self, host: Host) -> None:
-        self._host, self._tracker = host, _tracker(host)
+        self._host, self._tracker = host, _tracker(host_of("turn_clock", host))
         self._gone = ""
         turns = {f"+{seconds} s": partial(self._turn, seconds) for seconds in (1, 10, 60, 3600)}
         super().__init__("Time and timeouts", {"Move the clock": turns})

@@ -193,7 +193,7 @@ def test_a_journey_shows_functions_that_were_never_called(router: Host) -> None:
 def test_what_is_no_trace_or_no_host_is_refused_in_one_line(router: Host) -> None:
     with pytest.raises(NetlabError, match="journey shows a Trace, as receive and send return it, not Host"):
         journey(router)  # type: ignore[arg-type]
-    with pytest.raises(NetlabError, match="through a Host, not str"):
+    with pytest.raises(NetlabError, match="packet_flow shows a Host, not str"):
         packet_flow("router")  # type: ignore[arg-type]
 
 
