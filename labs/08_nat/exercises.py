@@ -1,4 +1,4 @@
-"""The exercises of lab 08: which addresses are seen where, how often rules of nat are asked, rules that translate."""
+"""The exercises of lab 08: addresses seen where, how often rules of nat are asked, rules that translate, what stays."""
 
 from functools import lru_cache
 from random import Random
@@ -8,6 +8,7 @@ from netlab.grading import (
     Function,
     Kind,
     Level,
+    Maybe,
     OneOf,
     Probe,
     Seen,
@@ -23,6 +24,7 @@ from netlab.grading.shapes import Blank, Misfit, describe
 from netlab.host import Host
 from netlab.names import Hook
 from netlab.packet import Packet
+from netlab.shell import run_command
 
 CLIENT, NEIGHBOUR, INSIDE = "10.0.1.2", "10.0.1.9", "10.0.1.1"
 PUBLIC, REMOTE, ELSEWHERE = "203.0.113.1", "198.51.100.9", "198.51.100.53"
@@ -580,4 +582,122 @@ translated_answer = Exercise(
     ),
 )
 
-EXERCISES = [seen_where, how_often, home_router, hairpin, translated_answer]
+# --- 08.6 predict: rules come and go ------------------------------------------------------------------------
+
+answer_08_6 = {
+    "1: 10.0.1.2:5000 asks 198.51.100.9": "203.0.113.1:5000",
+    "2: 10.0.1.3:5000 asks 198.51.100.53": "203.0.113.1:5000",
+    "3: 10.0.1.4:5000 asks 198.51.100.9": "203.0.113.1, another port",
+    # iptables -t nat -F
+    "4: 10.0.1.2:5000 asks 198.51.100.9": "203.0.113.1:5000",
+    "5: 10.0.1.4:5000 asks 198.51.100.9": "203.0.113.1, another port",
+    "6: 10.0.1.2:5001 asks 198.51.100.9": "10.0.1.2:5001",
+    # iptables -t nat -A POSTROUTING -o eth1 -j MASQUERADE
+    "7: 10.0.1.2:5001 asks 198.51.100.9": "10.0.1.2:5001",
+    # conntrack -F
+    "8: 10.0.1.2:5001 asks 198.51.100.9": "203.0.113.1:5001",
+    "9: 10.0.1.4:5000 asks 198.51.100.9": "203.0.113.1:5000",
+    "10: 10.0.1.2:5000 asks 198.51.100.9": "203.0.113.1, another port",
+}
+COMMANDS = {4: "iptables -t nat -F", 7: "iptables -t nat -A POSTROUTING -o eth1 -j MASQUERADE", 8: "conntrack -F"}
+"""What is run before the query of that number."""
+
+# The filter's rule about flows keeps conntrack on when nat has no rules; without one -F would switch it off.
+GUARDED = text([HIDE], [KNOWN, OUTWARD])
+KEPT, KEPT_NEXT, CHANGED = "203.0.113.1:5000", "203.0.113.1:5001", "203.0.113.1, another port"
+UNCHANGED = "10.0.1.2:5001"
+SOURCES = ("10.0.1.2:5000", UNCHANGED, "10.0.1.3:5000", "10.0.1.4:5000", KEPT, KEPT_NEXT, CHANGED)
+
+
+def asked(row):
+    """The query that a row of 08.6 is about."""
+    _, client, _, server = row.split()
+    address, port = client.split(":")
+    return Packet.udp(address, server, int(port), 53)
+
+
+def as_it_went(row):
+    """The journey of that query, after all queries and commands before it; and the router afterwards."""
+    machine = router(GUARDED)
+    rows = list(answer_08_6)
+    for number, one in enumerate(rows[: rows.index(row) + 1], 1):
+        if number in COMMANDS:
+            run_command(machine, COMMANDS[number])
+        trace = machine.receive("eth0", asked(one))
+    return trace, machine
+
+
+def source_outside(row):
+    """The source with which that query leaves by eth1, in the words of an answer."""
+    trace, _ = as_it_went(row)
+    sent = trace.out[0].packet
+    return ended(sent.src, sent.sport) if sent.sport == asked(row).sport else f"{sent.src}, another port"
+
+
+def ten_queries(draw: Random):
+    return [Probe(row, (row,), size=place) for place, row in enumerate(answer_08_6)]
+
+
+def tell_source(probe, want, got):
+    said = "does leave" if got.facts is None else f"does not leave as {got.facts}"
+    return f"“{probe}” {said}. The packet's journey, and the entries afterwards:"
+
+
+def with_sources(sources):
+    """The answer to 08.6, with other sources in the rows of these numbers."""
+    return {row: sources.get(number, right) for number, (row, right) in enumerate(answer_08_6.items(), 1)}
+
+
+def after_a_deleted_rule():
+    """Two pings with an id of their own, one begun before the rule was deleted and one after it."""
+    machine = router(GUARDED)
+    pings = [("eth0", Packet.icmp(NEIGHBOUR, REMOTE, id=number)) for number in (7, 8)]
+    played(machine, pings[0])
+    run_command(machine, f"iptables -t nat -D {HIDE}")
+    return Journey(played(machine, *pings), machine)
+
+
+come_and_go = Exercise(
+    id="08.6",
+    title="rules come and go",
+    kind=Kind.PREDICT,
+    level=Level.STRETCH,
+    points=2,
+    expects=Table(dict.fromkeys(answer_08_6, Maybe(OneOf(*SOURCES)))),
+    reference=answer_08_6,
+    probes=ten_queries,
+    observe=looking_up(lambda row: Journey(*as_it_went(row))),
+    tell=tell_source,
+    sibling=lambda: Story(
+        "10.0.1.9 pings with id 7, and keeps it: nobody else waits for these replies. Then the rule is deleted. The "
+        "next ping with id 7 leaves as 203.0.113.1, as its entry says. One with id 8 begins a flow, asks the rules, "
+        "finds none, and leaves as 10.0.1.9. Its entry says that, too:",
+        after_a_deleted_rule(),
+    ),
+    right=(
+        dict(
+            zip(
+                answer_08_6,
+                [KEPT, KEPT, CHANGED, KEPT, CHANGED, UNCHANGED, UNCHANGED, KEPT_NEXT, KEPT, CHANGED],
+                strict=True,
+            )
+        ),
+        dict(reversed(answer_08_6.items())),
+        {row: source_outside(row) for row in answer_08_6},
+    ),
+    wrong=(
+        Wrong("n5", with_sources(dict.fromkeys((1, 2, 4, 8, 9), CHANGED))),
+        Wrong("n3", with_sources({4: "10.0.1.2:5000", 5: "10.0.1.4:5000"})),
+        Wrong("n3", with_sources({4: None, 5: None, 6: None, 7: KEPT_NEXT})),
+        Wrong("n2", with_sources({4: "10.0.1.2:5000", 5: "10.0.1.4:5000", 7: KEPT_NEXT})),
+        Wrong("n15", with_sources({6: KEPT_NEXT, 7: KEPT_NEXT})),
+        Wrong("n32", with_sources({7: KEPT_NEXT})),
+        Wrong("n33", with_sources({2: CHANGED})),
+        Wrong("n34", with_sources(dict.fromkeys((3, 5, 10), KEPT))),
+        Wrong("n35", with_sources({8: UNCHANGED, 9: CHANGED, 10: KEPT})),
+        Wrong("n36", with_sources({9: CHANGED, 10: KEPT})),
+        Wrong("n37", with_sources({6: None, 7: KEPT_NEXT})),
+    ),
+)
+
+EXERCISES = [seen_where, how_often, home_router, hairpin, translated_answer, come_and_go]

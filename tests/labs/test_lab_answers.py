@@ -6,6 +6,8 @@ import pytest
 
 from netlab.grading import bank
 from netlab.grading.judge import draw_probes
+from netlab.kernel.golden import FOLDER as GOLDEN
+from netlab.scenario import RunStep, load
 
 EXERCISES = {exercise.id: exercise for lab in ("01", "02", "05", "06", "08") for exercise in bank.exercises_of(lab, "")}
 hooks_lab, verdicts_lab, rules_lab, flow_lab, nat_lab = (
@@ -170,3 +172,20 @@ def test_08_5_an_entry_waits_for_that_answer():
         (source, sport), (target, dport) = nat_lab.answer_08_5(*probe.inputs)
         wanted = f"src={source} dst={target} sport={sport} dport={dport}"
         assert nat_lab.with_rules(*probe.inputs).entries.count(wanted) == 1
+
+
+@pytest.mark.parametrize("row", nat_lab.answer_08_6)
+def test_08_6_sources(row):
+    assert nat_lab.source_outside(row) == nat_lab.answer_08_6[row]
+
+
+def test_08_6_is_a_story_that_a_kernel_was_asked_for():
+    story = load(GOLDEN / "nat_flush_guarded.yaml")
+    rules = [line for line in nat_lab.GUARDED.splitlines() if line.startswith("-A")]
+    assert [line for line in story.hosts["router"].iptables.splitlines() if line.startswith("-A")] == rules
+    told = [step.command if isinstance(step, RunStep) else step.data for step in story.steps]
+    wanted = []
+    for number, row in enumerate(nat_lab.answer_08_6, 1):
+        wanted += [nat_lab.COMMANDS[number]] if number in nat_lab.COMMANDS else []
+        wanted.append(nat_lab.asked(row).to_bytes())
+    assert told == wanted
