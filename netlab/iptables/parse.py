@@ -203,7 +203,8 @@ class _Reader:
         value = self._value(word, attached)
         try:
             if field in ("source", "destination"):
-                values = tuple(Is(option.kinds[0].parse(one), negation is not None) for one in value.text.split(","))
+                addresses = map(str.lstrip, value.text.split(","))
+                values = tuple(Is(option.kinds[0].parse(one), negation is not None) for one in addresses)
                 if negation and len(values) > 1:
                     raise NetlabError("! not allowed with multiple source or destination IP addresses")
                 self.base.values[field] = values

@@ -91,6 +91,12 @@ def test_several_addresses_make_several_rules() -> None:
     assert len({id(rule.counters) for rule in rules}) == 4
 
 
+def test_blanks_in_front_of_addresses_do_not_count() -> None:
+    both = read('-A INPUT -s " 10.0.0.1,\t10.0.0.2"').rules
+    assert [str(rule) for rule in both] == ["-s 10.0.0.1/32", "-s 10.0.0.2/32"]
+    assert refused('-A INPUT -s "10.0.0.1 ,10.0.0.2"').problem.startswith("host/network `10.0.0.1 ' not found")
+
+
 @pytest.mark.parametrize(
     ("text", "meant"),
     [
