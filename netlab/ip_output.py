@@ -10,7 +10,7 @@ from netlab import icmp
 from netlab.addresses import format_address
 from netlab.fragments import fragment
 from netlab.hooks import Hooks
-from netlab.ip_options import NOTHING, reply_to
+from netlab.ip_options import NOTHING, locate, reply_to
 from netlab.machine import Machine
 from netlab.martians import ALL_HOSTS, is_multicast
 from netlab.names import DropReason, Hook, Proto
@@ -44,6 +44,8 @@ class IpOutput:
         """
         skb = Skb(packet, self.host.wires.new_number())
         skb.unsummed = unsummed
+        if packet.options:
+            skb.options = locate(packet.options)
         if awaited:
             skb.sender = lambda errno, why: self.host.refuse(skb, errno, why)
         decision = self._route(packet.daddr, source, packet)

@@ -156,7 +156,8 @@ class Sockets:
             short = len(packet.payload) < 20 or packet.payload[12] >> 4 >= 5
             reason = DropReason.NOT_SPECIFIED if short else DropReason.PKT_TOO_SMALL
             return self._host.drop(skb, reason, "the TCP header is cut short")
-        if not packet.checksum_ok():
+        # Not reckoned again where conntrack has found it right: a rule may have put it wrong since (TCPMSS).
+        if not (skb.summed and skb.ct is not None) and not packet.checksum_ok():
             return self._host.drop(skb, DropReason.TCP_CSUM, "the TCP checksum is wrong")
         tuple_ = FourTuple(packet.daddr, segment.dport, packet.saddr, segment.sport)
         connection = self._connections.get(tuple_)
@@ -286,11 +287,8 @@ class Sockets:
         if options is None:
             return
         self._note(skb, "answered by the kernel")
-        self._output.emit(
-            options.on(reply.with_(src=source, dst=request.saddr or source), self._host.time_of_day()),
-            "the kernel",
-            source,
-        )
+        answer = options.on(reply.with_(src=source, dst=request.saddr or source), self._host.time_of_day())
+        self._output.emit(answer, "the kernel", source)
 
     def _multicast_routing(self, skb: Skb) -> None:
         self._host.drop(skb, DropReason.NOT_SPECIFIED, "this host takes no part in multicast routing")
@@ -347,8 +345,7 @@ class Sockets:
             self._output.emit(reset, "the kernel", source)
 
     def _send_segment(self, packet: Packet, by: str) -> None:
-        packet = packet.with_(ttl=self._host.default_ttl())
-        self._output.emit(packet, by, packet.saddr, unsummed=True)
+        self._output.emit(packet.with_(ttl=self._host.default_ttl()), by, packet.saddr, unsummed=True)
 
     def _delivered(self, skb: Skb, socket: str) -> None:
         if record := self._host.wires.record:
