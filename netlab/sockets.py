@@ -173,8 +173,10 @@ class Sockets:
                 return self._host.drop(skb, reason, why)
             if not skb.unicast:
                 return self._note(skb, "a connection is not opened by a broadcast")
-            self._delivered(skb, f"tcp/{segment.dport}")
             decision = self._host.fib.lookup(packet.saddr, src=packet.daddr)
+            if decision.route is None:
+                return self._note(skb, f"a connection is not opened without a way back ({decision.errno})")
+            self._delivered(skb, f"tcp/{segment.dport}")
             connection = Connection(
                 tuple_, self._isn(), self._way_back(skb), self._host.wires, listener, self._mtu(decision)
             )

@@ -312,6 +312,21 @@ def test_closed_by_the_server() -> None:
     assert (connection.state, listener.connections[0].state) == (State.CLOSED, State.TIME_WAIT)
 
 
+def test_without_a_way_back_no_connection_is_opened() -> None:
+    server = host(sysctls={f"net.ipv4.conf.{dev}.rp_filter": 0 for dev in ("all", "eth0")})
+    server.fib.add(parse_route("unreachable 10.7.0.0/16"))
+    listener = listen(server, "tcp/80")
+    for source, errno in (("10.1.1.2", "ENETUNREACH"), ("10.7.1.2", "EHOSTUNREACH")):
+        trace = server.receive("eth0", Packet.tcp(source, ME, 4000, 80, "S"))
+        assert trace.out == trace.dropped == trace.delivered == []
+        assert [event.text for event in trace.events if isinstance(event, Noted)] == [
+            f"a connection is not opened without a way back ({errno})"
+        ]
+    again = server.receive("eth0", Packet.tcp("10.1.1.2", ME, 4000, 80, "A", ack=1))
+    assert reasons(again) == ["TCP_FLAGS"]
+    assert listener.connections == []
+
+
 def test_a_closed_port_refuses() -> None:
     client, _ = pair()
     connection = client.sockets.connect(ME, 81)
