@@ -184,3 +184,12 @@ def test_a_port_that_is_a_protocols_number_is_printed_as_a_number() -> None:
     from_client(router, Packet.udp(C, S, 6, 17), Packet.udp("10.0.1.17", S, 17, 6))
     assert "sport=6 dport=17 " in str(router.conntrack)
     assert all(type(number) is int for entry in router.conntrack.table for number in entry.original)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("message", [b"\x80" + bytes(7), b"\x87" + bytes(7), b"\x01" + bytes(47), b"\x80"])
+def test_icmpv6_in_ipv4_is_invalid(message: bytes) -> None:
+    router = router_with(checksum=0)
+    trace = router.receive("r0", Packet.ip(C, S, 58, message))
+    assert {passed.state for passed in trace.path} == {CtState.INVALID}
+    assert router.conntrack
+    assert len(router.conntrack.table) == 0

@@ -18,6 +18,7 @@ from netlab.packet import Icmp, Packet, Tcp, Udp, checksum, udplite_checksum_ok
 from netlab.sysctls import Sysctls
 
 HIGHEST_ICMP: Final = 18
+ICMPV6: Final = 58
 UDP_HEADER: Final = 8  # bytes, of UDP-Lite too
 STREAM_AFTER: Final = 2  # seconds: UDP both ways for longer than that is a stream
 
@@ -50,6 +51,7 @@ class Protocols:
         self._settings_for = -1
         self._rules: dict[int, Callable[[Entry, Packet, Direction, Hook, float], Outcome]] = {
             _TCP: self._tcp, _UDP: self._udp, Proto.ICMP: self._icmp, UDPLITE: self._udplite, GRE: self._gre,
+            ICMPV6: self._icmpv6,
         }  # fmt: skip
 
     def judge(self, entry: Entry, packet: Packet, direction: Direction, hook: Hook, now: float) -> Outcome:
@@ -118,6 +120,10 @@ class Protocols:
             return _INVALID
         entry.refresh(self._sysctls.get(timeouts.ICMP), now)
         return _ACCEPT
+
+    def _icmpv6(self, entry: Entry, packet: Packet, direction: Direction, hook: Hook, now: float) -> Outcome:
+        """ICMPv6 has no business in IPv4 (nf_conntrack_icmpv6_packet)."""
+        return _INVALID
 
     def _generic(self, entry: Entry, packet: Packet, direction: Direction, hook: Hook, now: float) -> Outcome:
         entry.refresh(self._sysctls.get(timeouts.GENERIC), now)
