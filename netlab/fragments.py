@@ -9,6 +9,10 @@ from netlab.ip_options import END, NOOP
 from netlab.names import DropReason
 from netlab.packet import DF, MF, OFFSET, Packet
 
+NOT_ECT, CE = (
+    1,
+    3,
+)  # the bit of codepoint 0, "not ECN-capable", in `_Pending.ecn`; the codepoint "congestion experienced"
 COPIED = 0x80  # an option with this bit goes into every fragment, any other only into the first
 
 
@@ -94,12 +98,17 @@ class Oversized(NamedTuple):
     length: int
 
 
+class Mixed(NamedTuple):
+    """All fragments were there, but only some of them from a sender that understands ECN (RFC 3168, 5.3): they are gone."""
+
+
 @dataclass(slots=True)
 class _Pending:
     """The fragments of one packet so far: `pieces` maps offset to payload; `total` is known from the last one.
 
     `runs` are stretches of bytes, as (start, end). A fragment right behind the highest one makes its run longer; any
-    other is a run of its own, even if it closes a gap (`inet_frag_queue_insert`).
+    other is a run of its own, even if it closes a gap (`inet_frag_queue_insert`). `ecn` has a bit for each of the four
+    codepoints of ECN that came.
     """
 
     expires: float
@@ -110,6 +119,11 @@ class _Pending:
     total: int | None = None
     largest: int = 0
     largest_df: int = 0
+    ecn: int = 0
+
+
+Whole = Reassembled | Oversized | Mixed
+"""What comes of a packet's last missing fragment."""
 
 
 class Expired(NamedTuple):
@@ -126,7 +140,7 @@ class Reassembly:
     def __init__(self) -> None:
         self._pending: dict[tuple[int, int, int, int], _Pending] = {}
 
-    def add(self, packet: Packet, dev: str, now: float, patience: float) -> Reassembled | Refused | Oversized | None:
+    def add(self, packet: Packet, dev: str, now: float, patience: float) -> Whole | Refused | None:
         """Keep a fragment (None) or give the whole packet back, when this was the last one missing.
 
         A fragment that lies within what is there already is dropped; one that overlaps it in part condemns the whole
@@ -166,18 +180,22 @@ class Reassembly:
         if not start:
             pending.first = packet
         pending.largest = max(pending.largest, packet.length)
+        pending.ecn |= 1 << (packet.tos & CE)
         if packet.df:
             pending.largest_df = max(pending.largest_df, packet.length)
         if pending.first is None or sum(map(len, pending.pieces.values())) != pending.total:
             return None
         del self._pending[key]
+        if pending.ecn & NOT_ECT and pending.ecn != NOT_ECT:
+            return Mixed()
         whole = b"".join(pending.pieces[at] for at in sorted(pending.pieces))
         df = DF if pending.largest_df == pending.largest else 0
         header = 20 + len(pending.first.options)
         if header + len(whole) > 65535:
             return Oversized(header + len(whole))
         sizes = tuple(header + len(pending.pieces[at]) for at in sorted(pending.pieces))
-        return Reassembled(pending.first._replace(payload=whole, frag=df, checksum=None), sizes)
+        tos = pending.first.tos | (CE if pending.ecn >> CE else 0)
+        return Reassembled(pending.first._replace(payload=whole, frag=df, tos=tos, checksum=None), sizes)
 
     def expire(self, now: float) -> list[Expired]:
         """Give up on what has waited too long (`ip_expire`)."""

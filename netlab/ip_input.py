@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from netlab import icmp
-from netlab.fragments import Oversized, Reassembled, Reassembly
+from netlab.fragments import Mixed, Oversized, Reassembled, Reassembly
 from netlab.fragments import Refused as FragmentRefused
 from netlab.hooks import Hooks, HookState
 from netlab.ip_options import locate
@@ -144,6 +144,8 @@ class IpInput:
             self.host.note(skb, f"all fragments are there, and gone: together they have {found.length} bytes")
             line = f"IPv4: Oversized IP packet from {skb.packet.src}"
             self.host.write(Logged(skb.number, self.host.name, line))
+        elif isinstance(found, Mixed):
+            self.host.note(skb, "all fragments are there, and gone: only some come from a sender that understands ECN")
         else:
             self.host.note(skb, "kept until the other fragments come")
         return False

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netlab.fragments import Oversized, Reassembled, Reassembly, Refused, fragment
+from netlab.fragments import Mixed, Oversized, Reassembled, Reassembly, Refused, fragment
 from netlab.names import DropReason
 from netlab.packet import Packet
 
@@ -34,6 +34,24 @@ def outcome(fragments: list[Packet]) -> list[str]:
         else:
             said.append({None: "kept", Reassembled: "whole", Oversized: "oversized"}[found and type(found)])
     return said
+
+
+@pytest.mark.parametrize(
+    ("codepoints", "whole"),
+    [
+        ((0, 0), 0), ((1, 1), 1), ((2, 2), 2), ((3, 3), 3),
+        ((1, 2), 1), ((2, 1), 2),
+        ((1, 3), 3), ((2, 3), 3), ((3, 1), 3), ((3, 2), 3), ((1, 2, 3), 3),
+        ((0, 1), None), ((2, 0), None), ((0, 3), None), ((1, 0, 2), None),
+    ],
+)  # fmt: skip
+def test_congestion_that_a_fragment_has_met_is_not_forgotten(codepoints: tuple[int, ...], whole: int | None) -> None:
+    waiting = Reassembly()
+    for number, codepoint in enumerate(codepoints):
+        one = piece(16 * number, 16, mf=number < len(codepoints) - 1).with_(tos=0x40 | codepoint)
+        found = waiting.add(one, "eth0", 0.0, PATIENCE)
+    assert found == Mixed() if whole is None else isinstance(found, Reassembled) and found.packet.tos == 0x40 | whole
+    assert len(waiting) == 0
 
 
 # ---------------------------------------------------------------- cutting
