@@ -9,10 +9,8 @@ from netlab.ip_options import END, NOOP
 from netlab.names import DropReason
 from netlab.packet import DF, MF, OFFSET, Packet
 
-NOT_ECT, CE = (
-    1,
-    3,
-)  # the bit of codepoint 0, "not ECN-capable", in `_Pending.ecn`; the codepoint "congestion experienced"
+CE = 3  # ECN's codepoint "congestion experienced", both bits of the TOS (RFC 3168)
+NOT_ECT = 1  # a bit of `_Pending.ecn`: a fragment has come whose sender does not understand ECN
 COPIED = 0x80  # an option with this bit goes into every fragment, any other only into the first
 
 
@@ -99,7 +97,7 @@ class Oversized(NamedTuple):
 
 
 class Mixed(NamedTuple):
-    """All fragments were there, but only some of them from a sender that understands ECN (RFC 3168, 5.3): they are gone."""
+    """All fragments were there, but only some from a sender that understands ECN (RFC 3168, 5.3): they are gone."""
 
 
 @dataclass(slots=True)
