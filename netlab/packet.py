@@ -330,10 +330,10 @@ class Packet(NamedTuple):
         if self.frag & (MF | OFFSET) or self.proto not in CHECKSUM_AT:
             return True
         at, payload = CHECKSUM_AT[self.proto], self.payload
+        if self.proto == _ICMP:
+            return checksum(payload) == 0  # also of a message that is cut short within it
         if len(payload) < at + 2:
             return False
-        if self.proto == _ICMP:
-            return checksum(payload) == 0
         if self.proto == _UDP:
             if payload[at : at + 2] == b"\0\0":
                 return True

@@ -142,7 +142,7 @@ class Connection:
 
         The kernel keeps what is only begun in a table of its own, so other rules hold.
         """
-        flags, end = segment.flags, segment.seq + len(segment.payload) + bool(segment.flags & (SYN | FIN)) & WRAP
+        flags, end = segment.flags, segment.seq + _length(segment) & WRAP
         if flags & (SYN | ACK | RST) == SYN and segment.seq == self.rcv_nxt - 1 & WRAP:
             if not self._just_challenged():
                 self.snd_nxt = self.snd_una
@@ -217,7 +217,7 @@ class Connection:
             return None
         if not segment.flags & (ACK | RST | SYN):
             return DropReason.TCP_FLAGS
-        end = segment.seq + len(segment.payload) + bool(segment.flags & (SYN | FIN)) & WRAP
+        end = segment.seq + _length(segment) & WRAP
         reset = segment.flags & RST
         late = self.state in HAS_SEEN_FIN and segment.seq == self.rcv_nxt - 1 & WRAP  # its sender knows not of the FIN
         if reset and (segment.seq == self.rcv_nxt or late):
@@ -366,12 +366,16 @@ class Connection:
         return f"<tcp {self.tuple} {self.state}{failed}, {len(self.received)} bytes received>"
 
 
+def _length(segment: Tcp) -> int:
+    """How many sequence numbers a segment takes: SYN and FIN count, each."""
+    return len(segment.payload) + bool(segment.flags & SYN) + bool(segment.flags & FIN)
+
+
 def reset_for(packet: Packet, segment: Tcp) -> Packet:
     """The reset that a segment for no connection gets (RFC 9293, 3.10.7.1; tcp_v4_send_reset)."""
     if segment.flags & ACK:
         flags, seq, ack = "R", segment.ack, 0
     else:
-        length = len(segment.payload) + bool(segment.flags & SYN) + bool(segment.flags & FIN)
-        flags, seq, ack = "RA", 0, segment.seq + length & WRAP
+        flags, seq, ack = "RA", 0, segment.seq + _length(segment) & WRAP
     answer = Packet.tcp(packet.dst, packet.src, segment.dport, segment.sport, flags, seq=seq, ack=ack, window=0)
     return answer._replace(frag=DF, tos=packet.tos & ~3)  # the ECN bits are not answered

@@ -56,6 +56,8 @@ def reasons(trace: Trace) -> list[str]:
         (Packet.ip(PEER, ME, "udplite", bytes(3)), None, "NOT_SPECIFIED"),
         (Packet.icmp(PEER, ME, 0, id=5), None, "NO_SOCKET"),
         (Packet.icmp(PEER, ME, 44), None, "UNHANDLED_PROTO"),
+        (Packet.ip(PEER, ME, "icmp", b"\x08\xff\xf7"), None, "NOT_SPECIFIED"),  # cut short, and its sum is right
+        (Packet.ip(PEER, ME, "icmp", b"\x08\xff\xf8"), None, "ICMP_CSUM"),
         (Packet.icmp(PEER, ME, 13), None, "PKT_TOO_SMALL"),
         (Packet.icmp(PEER, ME, 3, 1, payload=b"junk"), None, "NOT_SPECIFIED"),
         (Packet.icmp(PEER, ME, 3, 1, payload=b"\x44" + bytes(27)), None, "IP_INHDR"),
@@ -310,6 +312,17 @@ def test_closed_by_the_server() -> None:
     assert (connection.state, connection.received) == (State.CLOSE_WAIT, b"bye")
     connection.close()
     assert (connection.state, listener.connections[0].state) == (State.CLOSED, State.TIME_WAIT)
+
+
+def test_a_syn_and_a_fin_at_once_are_two_sequence_numbers() -> None:
+    server = host()
+    listen(server, "tcp/80")
+    server.receive("eth0", Packet.tcp(PEER, ME, 4000, 80, "S", seq=100))
+    trace = server.receive("eth0", Packet.tcp(PEER, ME, 4000, 80, "SFR", seq=100))
+    assert (reasons(trace), [frame.packet.flags for frame in trace.out]) == (["NOT_SPECIFIED"], ["A"])
+    server.receive("eth0", Packet.tcp(PEER, ME, 4001, 80, "S", seq=100))
+    trace = server.receive("eth0", Packet.tcp(PEER, ME, 4001, 80, "FR", seq=100))
+    assert (reasons(trace), trace.out) == (["TCP_OVERWINDOW"], [])
 
 
 def test_without_a_way_back_no_connection_is_opened() -> None:
