@@ -174,13 +174,21 @@ def test_udp_is_delivered_when_the_socket_has_it() -> None:
     assert [event.socket for event in made.close() if isinstance(event, Delivered)] == ["udp/53"]
 
 
-def test_a_syn_is_delivered_when_it_is_answered() -> None:
-    syn, answer = (Packet.tcp("10.0.1.2", "10.0.1.1", 5, 80, "S"), Packet.tcp("10.0.1.1", "10.0.1.2", 80, 5, "SA"))
-    silent, answered = recorder(), recorder()
-    silent.add(passing(IN, syn))
-    answered.add([*passing(IN, syn), *passing(OUT, answer, 2)])
-    assert not [event for event in silent.close() if isinstance(event, Delivered)]
-    assert [event.number for event in answered.close() if isinstance(event, Delivered)] == [0]
+@pytest.mark.parametrize(
+    ("answer", "delivered"),
+    [
+        (None, []),
+        (Packet.tcp("10.0.1.1", "10.0.1.2", 80, 5, "SA", ack=100), [0]),
+        (Packet.tcp("10.0.1.1", "10.0.9.9", 80, 7, "SA", ack=100), [0]),  # NAT has given back what the sender had
+        (Packet.tcp("10.0.1.1", "10.0.1.2", 80, 5, "SA", ack=99), []),
+        (Packet.tcp("10.0.1.1", "10.0.1.2", 80, 5, "A", ack=100), []),
+    ],
+)
+def test_a_syn_is_delivered_when_it_is_answered(answer: Packet | None, delivered: list[int]) -> None:
+    made = recorder()
+    syn = Packet.tcp("10.0.1.2", "10.0.1.1", 5, 80, "S", seq=99)
+    made.add([*passing(IN, syn), *(passing(OUT, answer, 2) if answer else ())])
+    assert [event.number for event in made.close() if isinstance(event, Delivered)] == delivered
 
 
 def test_log_lines_belong_to_the_host_that_had_a_packet_last() -> None:

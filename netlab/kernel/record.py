@@ -12,7 +12,7 @@ from netlab.kernel.listeners import Datagram
 from netlab.kernel.outside import Frame
 from netlab.kernel.probes import Event, Kind
 from netlab.names import DropReason, Hook, Proto, Verdict, protocol_name
-from netlab.packet import OFFSET, MalformedPacket, Packet
+from netlab.packet import OFFSET, MalformedPacket, Packet, Tcp
 from netlab.trace import UNKNOWN, Delivered, Dropped, Logged, Passed, Sent
 from netlab.trace import Event as TraceEvent
 
@@ -351,8 +351,10 @@ class Recorder:
 
 
 def _answers(event: TraceEvent, passed: Passed) -> bool:
-    """Whether this is a SYN-ACK leaving the host for the sender of that SYN."""
+    """Whether this is the SYN-ACK that answers that SYN; NAT may have given back the sender's own address and port."""
     if not isinstance(event, Passed) or event.hook is not Hook.LOCAL_OUT or event.host != passed.host:
         return False
-    answer, asked = event.packet, passed.packet
-    return (answer.flags, answer.daddr, answer.sport, answer.dport) == ("SA", asked.saddr, asked.dport, asked.sport)
+    answer, asked = event.packet.l4, passed.packet.l4
+    if not isinstance(answer, Tcp) or not isinstance(asked, Tcp) or event.packet.flags != "SA":
+        return False
+    return (answer.sport, answer.ack) == (asked.dport, asked.seq + 1 & 0xFFFFFFFF)
