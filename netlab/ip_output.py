@@ -86,8 +86,7 @@ class IpOutput:
             skb.packet = skb.packet._replace(ip_id=self.host.next_ip_id())
         self.host.write(Emitted(skb.number, self.host.name, skb.packet, by))
         self.host.routed(skb, decision)
-        skb.decision, skb.dev_out = decision, decision.dev
-        skb.unicast = decision.type not in (RouteType.BROADCAST, RouteType.MULTICAST)
+        _take(skb, decision)
         before, self._icmp_sends = self._icmp_sends, skb.packet.proto == Proto.ICMP and skb.sender is None
         self._hooks.run(Hook.LOCAL_OUT, skb, None, skb.dev_out, self.output)
         self._icmp_sends = before
@@ -113,7 +112,7 @@ class IpOutput:
             self.host.drop(skb, reason, f"changed, and no route for it any more: {decision}")
             skb.refuse(decision.errno or "ENETUNREACH", str(decision))
             return False
-        skb.decision, skb.dev_out = decision, decision.dev
+        _take(skb, decision)
         return True
 
     # ---------------------------------------------------------------- on its way out
@@ -268,6 +267,12 @@ class IpOutput:
             return False
         interval = get("net.ipv4.icmp_ratelimit")
         return not self.host.peer(decision.dst).allows_icmp(self.host.now(), interval)
+
+
+def _take(skb: Skb, decision: OutputDecision) -> None:
+    """The packet goes that way; of errors about what goes to everybody nobody is told."""
+    skb.decision, skb.dev_out = decision, decision.dev
+    skb.unicast = decision.type not in (RouteType.BROADCAST, RouteType.MULTICAST)
 
 
 def _is_heard_here(skb: Skb) -> bool:
