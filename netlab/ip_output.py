@@ -5,6 +5,7 @@ forwarded packets ---------------------------+
 """
 
 from functools import partial
+from typing import Final
 
 from netlab import icmp
 from netlab.addresses import format_address
@@ -21,6 +22,8 @@ from netlab.skb import Skb
 from netlab.stamping import check_again
 from netlab.trace import Emitted, Logged, Sent
 
+_SHARED_BY_PIECES: Final = ("decision", "dev_out", "options", "unicast", "ct", "direction", "ctstate")
+"""What a fragment has of the packet that it was cut from (ip_copy_metadata)."""
 _POST_ROUTING = Hook.POST_ROUTING  # to look it up in the enum for every packet takes ten times as long
 
 
@@ -177,12 +180,8 @@ class IpOutput:
         """Keep a packet until somebody answers ARP for its next hop. Nobody will, as shows when all else is done."""
         if packet is not skb.packet:  # a fragment
             whole, skb = skb, Skb(packet, number, skb.dev_in)
-            skb.decision, skb.dev_out, skb.options, skb.unicast = (
-                whole.decision,
-                whole.dev_out,
-                whole.options,
-                whole.unicast,
-            )
+            for name in _SHARED_BY_PIECES:
+                setattr(skb, name, getattr(whole, name))
         assert skb.dev_out is not None
         place = skb.dev_out, next_hop
         if place not in self._waiting:
