@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from netlab.hooks import Registered, queue_to
+from netlab.hooks import HookState, Registered, queue_to
 from netlab.host import Host
 from netlab.names import ACCEPT, DROP, QUEUE, REPEAT, STOLEN, Hook, NetlabError, Verdict
 from netlab.packet import Packet
@@ -381,3 +381,25 @@ def test_a_function_may_send_packets_of_its_own_within_the_same_step() -> None:
     trace = host.receive("eth0", UDP)
     assert [(frame.number, frame.dev) for frame in trace.out] == [(1, "eth0"), (0, "eth1")]
     assert not [event for event in trace.events if isinstance(event, Noted)]
+
+
+@pytest.mark.parametrize("recording", [True, False])
+def test_what_is_registered_on_the_way_is_called_from_the_next_packet_on(recording: bool) -> None:
+    """A walk goes over the list as it was when it began (nf_hook_entries is replaced as a whole)."""
+    host, called = Host("r", {"eth0": "10.0.1.1/24"}), []
+
+    def late(packet: Packet, state: HookState) -> Verdict:
+        called.append("late")
+        return ACCEPT
+
+    def early(packet: Packet, state: HookState) -> Verdict:
+        called.append("early")
+        if called == ["early"]:
+            host.register(PRE, late, 10)
+        return ACCEPT
+
+    host.register(PRE, early)
+    host.wires.recording = recording
+    for _ in range(2):
+        host.receive("eth0", Packet.udp("10.0.1.2", "10.0.1.1", 1, 2).to_bytes())
+    assert called == ["early", "early", "late"]

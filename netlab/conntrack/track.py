@@ -89,7 +89,7 @@ class Conntrack:
     # ---------------------------------------------------------------- hook functions
 
     def _track(self, packet: Packet, state: HookState) -> Verdict:
-        """The packet meets its flow."""
+        """What `track` does with all packets but the ordinary segments of known flows."""
         skb = state.skb
         if skb.ctstate is not None and (skb.ct is not None or skb.ctstate is _UNTRACKED):
             return _ACCEPT  # it came over lo, and was met on its way out; or a rule said not to
